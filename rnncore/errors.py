@@ -1,0 +1,99 @@
+"""Exceptions of Unroll's rooms. Knows no HTTP status and no job state: `services.faults` maps them.
+
+UnrollError
+├── InvalidInput            what somebody asked for or uploaded breaks a rule; retrying cannot help
+│   ├── InvalidText         the bytes are not the text they claim to be, or too short, too plain, too rich
+│   ├── UnknownSymbol       a symbol outside the model's vocabulary
+│   ├── ShapeMismatch       a checkpoint and a request do not fit together
+│   ├── TooLarge            a body over its limit
+│   └── Unsupported         a body in a form we do not read
+├── AccessDenied            no key, or not the right one
+├── Forbidden               a key that must not do this
+├── NotFound                no such thing, for this tenant
+├── Conflict                the thing is there, in a state that forbids the request
+├── Overloaded              too much at once; try again later
+├── Unavailable             a part of the service does not answer; try again later
+├── CorruptCheckpoint       a checkpoint folder that is incomplete, altered or unsigned
+├── NonFiniteLoss           training left the numbers; retrying the same job cannot help
+└── Stopped                 training was told to stop; not a fault
+    ├── Cancelled           by its owner
+    └── LeaseLost           the queue has given the job to somebody else
+"""
+
+
+class UnrollError(Exception):
+    """Root of every exception the rooms raise on purpose. `param` names the field at fault, if one is."""
+
+    def __init__(self, message: str, *, param: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.hint = hint
+
+
+class InvalidInput(UnrollError):
+    """What somebody asked for breaks a rule."""
+
+
+class InvalidText(InvalidInput):
+    """The text breaks a rule of its data set kind."""
+
+
+class UnknownSymbol(InvalidInput):
+    """A symbol that the vocabulary lacks; the message names it and its offset."""
+
+
+class ShapeMismatch(InvalidInput):
+    """A checkpoint does not fit what it is asked to do."""
+
+
+class TooLarge(InvalidInput):
+    """A body is over its limit."""
+
+
+class Unsupported(InvalidInput):
+    """A body comes in a form that is not read here."""
+
+
+class AccessDenied(UnrollError):
+    """No key, or not the right one."""
+
+
+class Forbidden(UnrollError):
+    """The key must not do this."""
+
+
+class NotFound(UnrollError):
+    """There is no such thing, as far as this tenant can know."""
+
+
+class Conflict(UnrollError):
+    """The state of the thing forbids the request."""
+
+
+class Overloaded(UnrollError):
+    """Too much at once."""
+
+
+class Unavailable(UnrollError):
+    """A part of the service does not answer."""
+
+
+class CorruptCheckpoint(UnrollError):
+    """A checkpoint that must not be used."""
+
+
+class NonFiniteLoss(UnrollError):
+    """The loss became NaN or infinite."""
+
+
+class Stopped(UnrollError):
+    """Training ended because it was told to."""
+
+
+class Cancelled(Stopped):
+    """Its owner cancelled the job."""
+
+
+class LeaseLost(Stopped):
+    """Another epoch of the job exists; this one must not write any more."""

@@ -1,0 +1,301 @@
+"""What happens around the optimizer steps: budget, learning rate, validation, checkpoints, exact resume.
+
+One Lightning callback. It decides when; `module` computes, `evaluation` scores, `checkpoint` writes.
+"""
+
+import math
+import time
+from typing import Any, NamedTuple, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from rnncore.checkpoint import Snapshot, network_weights, restore_network
+from rnncore.errors import NonFiniteLoss
+from rnncore.evaluation import evaluate
+from rnncore.manifest import Manifest, Progress
+from rnncore.module import LanguageModel
+from rnncore.sampling import SamplingParameters, generate
+from rnncore.spec import JobSpec
+from rnncore.state import state_from_tensors, state_tensors
+from rnncore.stepper import Stepper
+from rnncore.streams import Window
+from rnncore.text import TextData
+from rnncore.vocabulary import Vocabulary
+
+_REPORT_STEPS = 10
+_REPORT_SECONDS = 1.0
+_SAMPLE = SamplingParameters(temperature=0.7, max_tokens=160)
+_PROMPT_SYMBOLS = 32
+
+
+class Identity(NamedTuple):
+    """Whose run this is and on what; copied into every manifest."""
+
+    job: str
+    epoch: int
+    vocabulary: Vocabulary
+    precision: str
+    environment: dict[str, str | int]
+
+
+class Point(NamedTuple):
+    """One row of the history: where training stands, and the mean loss (nats) since the row before.
+
+    `ratio` is the share of the budget used; `validation_loss` is None where nothing was validated.
+    """
+
+    step: int
+    characters: int
+    train_loss: float
+    gradient_norm: float
+    learning_rate: float
+    characters_per_second: float
+    training_seconds: float
+    ratio: float
+    eta_seconds: float
+    validation_loss: float | None = None
+
+
+class Sample(NamedTuple):
+    """What the network writes after `prompt`."""
+
+    prompt: str
+    text: str
+
+
+class Observer(Protocol):
+    """Watches a training run. Each method may raise Stopped, which ends the run there."""
+
+    def before_step(self) -> None: ...
+    def after_point(self, point: Point) -> None: ...
+    def after_checkpoint(self, snapshot: Snapshot, samples: list[Sample], *, is_best: bool) -> None: ...
+
+
+class TrainingLoop(pl.Callback):
+    """Runs a JobSpec's limits, cadence and resume around Lightning's automatic optimisation."""
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        data: TextData,
+        observer: Observer,
+        identity: Identity,
+        windows_per_epoch: int,
+        resume: Snapshot | None,
+    ) -> None:
+        self._train = spec.train
+        self._model = spec.model
+        self._task = spec.task
+        self._data = data
+        self._observer = observer
+        self._identity = identity
+        self._windows_per_epoch = windows_per_epoch
+        self._resume = resume
+        self.progress = resume.manifest.progress if resume else Progress()
+        self._schedule: list[float] = resume.training["schedule.progress"].tolist() if resume else []
+        self._began_at = 0.0
+        self._since_point = _SincePoint()
+        self._validation_loss: float | None = None
+        self._validated_at: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a limit is reached already, as after a resume from the last step of all."""
+        return self._ratio() >= 1 or self._has_lost_patience()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
+        """Before each optimizer step."""
+        del trainer, batch
+        assert isinstance(module, LanguageModel)
+        if index == 0 and self._resume:
+            _restore(module, self._resume.training)
+        self._observer.before_step()
+        self._began_at = time.perf_counter()
+        ratio = self._ratio()
+        if self._train.max_seconds is not None:
+            self._schedule.append(ratio)
+        module.set_learning_rate(self.progress.step, ratio)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Window, index: int
+    ) -> None:
+        """After each optimizer step."""
+        del outputs, index
+        assert isinstance(module, LanguageModel)
+        seconds = time.perf_counter() - self._began_at
+        symbols = batch.inputs_BT.numel()
+        before = self.progress
+        self.progress = before.model_copy(
+            update={
+                "step": before.step + 1,
+                "window": before.window + 1,
+                "characters": before.characters + symbols,
+                "training_seconds": before.training_seconds + seconds,
+            }
+        )
+        self._since_point.add(module.loss, symbols, seconds)
+        step, is_last = self.progress.step, self._ratio() >= 1
+        validates = is_last or step % self._train.validate_every_steps == 0
+        if validates:
+            self._validate(module)
+            is_last |= self._has_lost_patience()
+        if validates or self._since_point.is_due(step):
+            self._report(module)
+        if is_last or step % self._train.checkpoint_every_steps == 0:
+            self._checkpoint(module)
+        trainer.should_stop = is_last
+
+    def _ratio(self) -> float:
+        """Share of the budget used, by whichever limit is nearest."""
+        train, now = self._train, self.progress
+        shares = [0.0]
+        if train.max_steps is not None:
+            shares.append(now.step / train.max_steps)
+        if train.max_epochs is not None:
+            shares.append(now.window / (train.max_epochs * self._windows_per_epoch))
+        if train.max_seconds is not None:
+            shares.append(now.training_seconds / train.max_seconds)
+        return min(1.0, max(shares))
+
+    def _has_lost_patience(self) -> bool:
+        patience = self._train.early_stop_patience
+        return patience is not None and self.progress.validations_without_improvement >= patience
+
+    def _validate(self, module: LanguageModel) -> None:
+        loss = evaluate(module.network, self._data.validation)
+        _require_finite(loss, "validation loss", self.progress.step)
+        self._validation_loss, self._validated_at = loss, self.progress.step
+        best = self.progress.best_validation_loss
+        improved = best is None or loss < best
+        self.progress = self.progress.model_copy(
+            update={
+                "best_step": self.progress.step if improved else self.progress.best_step,
+                "best_validation_loss": loss if improved else best,
+                "validations_without_improvement": 0 if improved else self.progress.validations_without_improvement + 1,
+            }
+        )
+
+    def _report(self, module: LanguageModel) -> None:
+        now, since = self.progress, self._since_point
+        loss = since.mean_loss()
+        _require_finite(loss, "training loss", now.step)
+        ratio = self._ratio()
+        self._observer.after_point(
+            Point(
+                step=now.step,
+                characters=now.characters,
+                train_loss=loss,
+                gradient_norm=module.gradient_norm.item(),
+                learning_rate=module.learning_rate,
+                characters_per_second=since.symbols / max(since.seconds, 1e-9),
+                training_seconds=now.training_seconds,
+                ratio=ratio,
+                eta_seconds=now.training_seconds * (1 - ratio) / ratio,
+                validation_loss=self._validation_loss if self._validated_at == now.step else None,
+            )
+        )
+        self._since_point = _SincePoint()
+
+    def _checkpoint(self, module: LanguageModel) -> None:
+        _require_finite(module.loss.item(), "training loss", self.progress.step)
+        is_scored = self._validated_at == self.progress.step
+        snapshot = Snapshot(
+            Manifest(
+                job=self._identity.job,
+                epoch=self._identity.epoch,
+                task=self._task,
+                model=self._model,
+                vocabulary=self._identity.vocabulary,
+                precision=self._identity.precision,
+                progress=self.progress,
+                train_loss=module.loss.item(),
+                validation_loss=self._validation_loss if is_scored else None,
+                parameters_sha256="",
+                environment=self._identity.environment,
+                files={},
+            ),
+            {name: tensor.cpu() for name, tensor in network_weights(module.network).items()},
+            _training_tensors(module, self._schedule),
+        )
+        is_best = is_scored and self.progress.best_step == self.progress.step
+        self._observer.after_checkpoint(snapshot, self._samples(snapshot), is_best=is_best)
+
+    def _samples(self, snapshot: Snapshot) -> list[Sample]:
+        stepper = Stepper(restore_network(snapshot))
+        vocabulary = self._identity.vocabulary
+        prompts = self._train.sample_prompts or (self._default_prompt(),)
+        parameters = _SAMPLE._replace(seed=self.progress.step)
+        return [
+            Sample(prompt, "".join(piece.text for piece in generate(stepper, vocabulary, ids, parameters)))
+            for prompt, ids in ((prompt, vocabulary.encode(prompt).tolist()) for prompt in prompts)
+        ]
+
+    def _default_prompt(self) -> str:
+        ids = [int(i) for i in self._data.validation[:_PROMPT_SYMBOLS]]
+        return self._identity.vocabulary.decode([i for i in ids if i != self._identity.vocabulary.unknown_id])
+
+
+class _SincePoint:
+    """Sums since the last reported point; the loss stays on its device until it is read."""
+
+    def __init__(self) -> None:
+        self.symbols = 0
+        self.seconds = 0.0
+        self._loss_sum: Tensor | float = 0.0
+        self._began_at = time.monotonic()
+
+    def add(self, loss: Tensor, symbols: int, seconds: float) -> None:
+        self._loss_sum = self._loss_sum + loss * symbols
+        self.symbols += symbols
+        self.seconds += seconds
+
+    def is_due(self, step: int) -> bool:
+        waited = time.monotonic() - self._began_at
+        return step <= _REPORT_STEPS or step % _REPORT_STEPS == 0 or waited >= _REPORT_SECONDS
+
+    def mean_loss(self) -> float:
+        return float(self._loss_sum) / self.symbols
+
+
+def _require_finite(loss: float, what: str, step: int) -> None:
+    if not math.isfinite(loss):
+        raise NonFiniteLoss(
+            f"{what} is {loss} at step {step}",
+            param="train.learning_rate",
+            hint="lower train.learning_rate, lower train.gradient_clip_norm, or set train.precision to fp32",
+        )
+
+
+def _training_tensors(module: LanguageModel, schedule: list[float]) -> dict[str, Tensor]:
+    """All that an exact resume needs besides weights and progress."""
+    tensors = {
+        "rng.torch": torch.get_rng_state(),
+        "schedule.progress": torch.tensor(schedule, dtype=torch.float64),
+        **state_tensors(module.state),
+    }
+    if torch.cuda.is_available():
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    optimizer = module.trainer.optimizers[0]
+    for name, parameter in module.network.named_parameters():
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"optimizer.{name}.{key}"] = value
+    return tensors
+
+
+def _restore(module: LanguageModel, tensors: dict[str, Tensor]) -> None:
+    # At the first step and not before: building loaders and networks draws from the same generator.
+    torch.set_rng_state(tensors["rng.torch"])
+    if torch.cuda.is_available() and "rng.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng.cuda"])
+    held = {name: tensor.to(module.device) for name, tensor in tensors.items() if name.startswith("state.")}
+    module.state = state_from_tensors(module.network.model.cell, held)
+    optimizer = module.trainer.optimizers[0]
+    for name, parameter in module.network.named_parameters():
+        prefix = f"optimizer.{name}."
+        optimizer.state[parameter] = {
+            key.removeprefix(prefix): value.to(parameter.device)
+            for key, value in tensors.items()
+            if key.startswith(prefix)
+        }

@@ -1,0 +1,76 @@
+"""The LightningModule: one optimizer step a window, state carried and detached between windows.
+
+Optimisation stays automatic, so that clipping, autocast and DDP are Lightning's. Knows no budget, checkpoint or queue.
+Shapes: B batch, T time, V vocabulary.
+"""
+
+import math
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from rnncore.network import RecurrentNetwork
+from rnncore.spec import TrainSpec
+from rnncore.state import State, detach_state
+from rnncore.streams import Window
+
+_FINAL_RATE_RATIO = 0.01
+
+
+class LanguageModel(pl.LightningModule):
+    """Next-symbol prediction by truncated back-propagation through time (Williams & Peng 1990)."""
+
+    def __init__(self, network: RecurrentNetwork, train: TrainSpec) -> None:
+        super().__init__()
+        self.network = network
+        self.train_spec = train
+        self.state: State = None
+        self.learning_rate = 0.0
+        # Left on the device and read only when reported: reading waits for a GPU.
+        self.loss = torch.tensor(math.nan)
+        self.gradient_norm = torch.tensor(math.nan)
+
+    def training_step(self, batch: Window, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
+        """Loss of one window, scaled by its share of `tbptt_steps` where it is shorter."""
+        inputs_BT, targets_BT, starts = batch
+        before = None if starts else detach_state(self.state)
+        logits_BTV, self.state = self.network(inputs_BT, before)
+        loss = cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
+        self.loss = loss.detach()
+        return loss * (inputs_BT.shape[1] / self.train_spec.tbptt_steps)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW (Loshchilov & Hutter 2019); biases are not decayed."""
+        parameters = list(self.network.parameters())
+        return torch.optim.AdamW(
+            [
+                {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.train_spec.weight_decay},
+                {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+            ],
+            lr=self.train_spec.learning_rate,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,  # noqa: ARG002  Lightning's signature
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Clips the global norm (Pascanu 2013) and keeps the norm from before."""
+        limit = math.inf if gradient_clip_val is None else gradient_clip_val
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit).detach()
+
+    def set_learning_rate(self, step: int, progress: float) -> None:
+        """The rate of optimizer step `step` (from 0) at `progress`, the share of the budget used so far."""
+        train = self.train_spec
+        rate = train.learning_rate * min(1.0, (step + 1) / max(1, train.warmup_steps))
+        if train.schedule == "cosine":
+            falling = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+            rate *= _FINAL_RATE_RATIO + (1 - _FINAL_RATE_RATIO) * falling
+        self.learning_rate = rate
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate

@@ -1,0 +1,157 @@
+"""What a client may ask for: JobSpec and its parts. The one definition, from HTTP body to training loop.
+
+Torch-free. A default stands here and nowhere else; `JobSpec()` with a data set and nothing more trains well.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from rnncore.errors import ShapeMismatch
+
+Cell = Literal["rnn", "lstm", "gru"]
+Task = Literal["language_model"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+DEFAULT_MAX_STEPS = 5_000
+
+DatasetId = Annotated[str, StringConstraints(pattern=r"^ds-[0-9a-f]{32}$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+ModelId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$")]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+Prompt = Annotated[str, StringConstraints(max_length=10_000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSpec(_Part):
+    """The network: embedding -> `num_layers` recurrent layers of `hidden_size` units -> logits over the vocabulary."""
+
+    cell: Cell = Field(default="lstm", description="Recurrent cell: rnn (tanh), lstm or gru.")
+    hidden_size: int = Field(default=320, ge=1, le=4096, description="Units of each recurrent layer.")
+    num_layers: int = Field(default=1, ge=1, le=8, description="Stacked recurrent layers.")
+    embedding_size: int = Field(
+        default=64, ge=1, le=4096, description="Length of the vector that stands for one symbol."
+    )
+    dropout: float = Field(default=0.25, ge=0, lt=1, description="Dropout between layers and before the output layer.")
+    forget_bias: float = Field(default=1.0, ge=-20, le=20, description="Initial bias of the LSTM forget gate.")
+    tie_weights: bool = Field(
+        default=False, description="Share the embedding with the output layer (sizes must be equal)."
+    )
+    unknown: bool = Field(
+        default=False,
+        description="Map symbols outside the training part to one unknown symbol instead of refusing them.",
+    )
+
+    @model_validator(mode="after")
+    def _tied_sizes_agree(self) -> Self:
+        if self.tie_weights and self.embedding_size != self.hidden_size:
+            raise ValueError(
+                f"tie_weights needs embedding_size == hidden_size, got {self.embedding_size} and {self.hidden_size}; "
+                f"set embedding_size to {self.hidden_size} or tie_weights to false"
+            )
+        return self
+
+
+class TrainSpec(_Part):
+    """Truncated back-propagation through time over contiguous streams, AdamW, one cosine after a warm-up."""
+
+    batch_size: int = Field(default=32, ge=1, le=4096, description="Parallel streams of the whole job.")
+    tbptt_steps: int = Field(
+        default=64, ge=1, le=4096, description="Window length in symbols; gradients flow through at most this many."
+    )
+    max_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000,
+        description=f"Optimizer steps. {DEFAULT_MAX_STEPS} where no limit at all is named.",
+    )
+    max_epochs: int | None = Field(default=None, ge=1, le=100_000, description="Passes over the training part.")
+    max_seconds: float | None = Field(
+        default=None, gt=0, le=30 * 86_400, description="Seconds spent in training steps alone; survives a resume."
+    )
+    learning_rate: float = Field(default=4e-3, gt=0, le=10, description="Peak learning rate of AdamW.")
+    schedule: Literal["cosine", "constant"] = Field(default="cosine", description="Learning rate after the warm-up.")
+    warmup_steps: int = Field(default=100, ge=0, le=1_000_000, description="Steps of linear warm-up.")
+    weight_decay: float = Field(default=0.01, ge=0, le=10, description="AdamW's decoupled weight decay.")
+    gradient_clip_norm: float | None = Field(
+        default=1.0, gt=0, le=1e6, description="Largest global gradient norm (not per element); null: no clipping."
+    )
+    precision: Precision = Field(
+        default="auto", description="auto: bf16 autocast where the hardware has it, else fp32."
+    )
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of initial weights and dropout.")
+    validation_fraction: float = Field(
+        default=0.1,
+        gt=0,
+        le=0.5,
+        description="The tail of the text that is validated on, where no validation_dataset is named.",
+    )
+    validate_every_steps: int = Field(
+        default=500, ge=1, le=10_000_000, description="Optimizer steps between validations."
+    )
+    checkpoint_every_steps: int = Field(
+        default=500, ge=1, le=10_000_000, description="Optimizer steps between checkpoints."
+    )
+    keep_checkpoints: int = Field(
+        default=10, ge=1, le=1000, description="Newest checkpoints kept besides the best; older ones are deleted."
+    )
+    early_stop_patience: int | None = Field(
+        default=None, ge=1, le=10_000, description="Validations without improvement before the job ends; null: never."
+    )
+    sample_prompts: tuple[Prompt, ...] = Field(
+        default=(),
+        max_length=4,
+        description="Prompts continued at each checkpoint; empty: one from the validation part.",
+    )
+
+    @model_validator(mode="after")
+    def _some_limit_ends_the_job(self) -> Self:
+        if self.max_steps is None and self.max_epochs is None and self.max_seconds is None:
+            object.__setattr__(self, "max_steps", DEFAULT_MAX_STEPS)  # the value is still being built
+        return self
+
+
+class JobSpec(_Part):
+    """One training job, as asked for. Never changes after submission; what happens to it is the JobRecord's."""
+
+    task: Task = Field(default="language_model", description="What the network learns.")
+    dataset: DatasetId = Field(description="Data set to train on.")
+    validation_dataset: DatasetId | None = Field(
+        default=None, description="Data set to validate on instead of the tail."
+    )
+    name: Name | None = Field(default=None, description="A name for people.")
+    init_from: ModelId | None = Field(
+        default=None, description="Model whose weights and vocabulary to start from; the model section must fit it."
+    )
+    model: ModelSpec = Field(default_factory=ModelSpec)
+    train: TrainSpec = Field(default_factory=TrainSpec)
+    priority: int = Field(default=5, ge=0, le=9, description="9 runs first.")
+    max_attempts: int = Field(
+        default=3, ge=1, le=20, description="Failures of the job itself before it is failed for good."
+    )
+    metadata: dict[MetadataKey, MetadataValue] = Field(
+        default_factory=dict, max_length=16, description="Up to 16 pairs to find the job by."
+    )
+
+
+_SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", "tie_weights", "unknown")
+
+
+def starting_from(spec: JobSpec, initial: ModelSpec, source: str) -> JobSpec:
+    """`spec` with the model fields that it does not name taken from the model it starts from.
+
+    Raises ShapeMismatch for a field that it does name otherwise.
+    """
+    for field in _SHAPE:
+        ours, theirs = getattr(spec.model, field), getattr(initial, field)
+        if field in spec.model.model_fields_set and ours != theirs:
+            raise ShapeMismatch(
+                f"model.{field} is {ours}, but init_from={source} has {theirs}; leave it out or set it to {theirs}",
+                param=f"model.{field}",
+            )
+    shape = {field: getattr(initial, field) for field in _SHAPE}
+    return spec.model_copy(update={"model": spec.model.model_copy(update=shape), "init_from": source})

@@ -1,0 +1,161 @@
+"""`/v1/datasets`: upload, list, describe, read back, delete."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from rnncore.errors import InvalidInput, Unsupported
+from rnncore.vocabulary import VocabularyKind
+from services.api.rooms import After, Deleted, InRooms, Limit, Page, Tenant, errors, page
+from services.datasets import Upload, check_size
+from services.jobqueue.records import Dataset
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+_PIECE_BYTES = 1 << 20
+_PREVIEW_BYTES = 4_000
+
+
+class TextFacts(BaseModel):
+    """What is known of a text."""
+
+    kind: VocabularyKind
+    num_symbols: int
+    num_distinct: int
+
+
+class DatasetAnswer(BaseModel):
+    """One data set. `uses` counts the unfinished jobs that read it."""
+
+    id: str
+    object: Literal["dataset"] = "dataset"
+    kind: Literal["text"]
+    name: str | None
+    created_at: float
+    num_bytes: int
+    sha256: str
+    summary: TextFacts
+    uses: int
+
+
+class Preview(BaseModel):
+    """The beginning of a text."""
+
+    text: str
+
+
+@router.post("", responses=errors(413, 415), openapi_extra={
+    "requestBody": {"required": True, "content": {
+        "text/plain": {"schema": {"type": "string"}},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        "multipart/form-data": {"schema": {"type": "object", "required": ["file"], "properties": {
+            "file": {"type": "string", "format": "binary"}}}},
+    }}
+})  # fmt: skip
+async def upload_dataset(
+    request: Request,
+    rooms: InRooms,
+    tenant: Tenant,
+    kind: Annotated[Literal["text"], Query(description="What the file holds.")] = "text",
+    vocabulary: Annotated[VocabularyKind, Query(description="What one symbol is.")] = "characters",
+    name: Annotated[str | None, Query(max_length=200, description="A name for people.")] = None,
+) -> DatasetAnswer:
+    """Stores a text, from the raw body or the multipart field `file`. Equal bytes are one data set."""
+    del kind
+    limit = rooms.settings.max_upload_bytes
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Unsupported("compressed uploads are not read; send the plain bytes", param="content-encoding")
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit():
+        check_size(int(declared), limit)
+    upload = await run_in_threadpool(
+        Upload,
+        rooms.storage,
+        tenant=tenant,
+        vocabulary=vocabulary,
+        name=name,
+        secret=rooms.settings.secret,
+        max_bytes=limit,
+    )
+    try:
+        async for piece in _pieces(request):
+            await run_in_threadpool(upload.feed, piece)
+        made, blob = await run_in_threadpool(upload.commit)
+    except BaseException as error:
+        await run_in_threadpool(upload.abort, error)
+        raise
+    kept, kept_blob = await run_in_threadpool(rooms.queue.put_dataset, made, blob)
+    if kept_blob != blob:
+        await run_in_threadpool(rooms.storage.delete, blob)
+    return _answer(kept)
+
+
+@router.get("", responses=errors(404))
+def list_datasets(rooms: InRooms, tenant: Tenant, limit: Limit = 20, after: After = None) -> Page[DatasetAnswer]:
+    """Data sets, newest first."""
+    found, has_more = rooms.queue.datasets(tenant, limit=limit, after=after)
+    return page([_answer(dataset) for dataset in found], has_more, [dataset.id for dataset in found])
+
+
+@router.get("/{dataset_id}", responses=errors(404))
+def get_dataset(dataset_id: str, rooms: InRooms, tenant: Tenant) -> DatasetAnswer:
+    """One data set."""
+    return _answer(rooms.queue.dataset(tenant, dataset_id)[0])
+
+
+@router.get(
+    "/{dataset_id}/content",
+    response_class=StreamingResponse,
+    responses=errors(404) | {200: {"content": {"application/octet-stream": {}}}},
+)
+def get_content(dataset_id: str, rooms: InRooms, tenant: Tenant) -> StreamingResponse:
+    """The bytes as they were uploaded."""
+    _, blob = rooms.queue.dataset(tenant, dataset_id)
+    return StreamingResponse(rooms.storage.read_pieces(blob), media_type="application/octet-stream")
+
+
+@router.get("/{dataset_id}/preview", responses=errors(404))
+def get_preview(dataset_id: str, rooms: InRooms, tenant: Tenant) -> Preview:
+    """The beginning of the text; bytes that are not UTF-8 appear as U+FFFD."""
+    _, blob = rooms.queue.dataset(tenant, dataset_id)
+    first = next(iter(rooms.storage.read_pieces(blob, _PREVIEW_BYTES)), b"")
+    return Preview(text=first.decode("utf-8", "replace").rstrip("\N{REPLACEMENT CHARACTER}"))
+
+
+@router.delete("/{dataset_id}", responses=errors(404, 409))
+def delete_dataset(dataset_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
+    """Deletes a data set that no unfinished job reads."""
+    rooms.storage.delete(rooms.queue.delete_dataset(tenant, dataset_id))
+    return Deleted(id=dataset_id, object="dataset")
+
+
+def _answer(dataset: Dataset) -> DatasetAnswer:
+    summary = dataset.summary
+    distinct = len(summary.symbols) if summary.kind == "characters" else 256
+    facts = TextFacts(kind=summary.kind, num_symbols=summary.num_symbols, num_distinct=distinct)
+    return DatasetAnswer.model_validate(dataset.model_dump(exclude={"summary", "tenant"}) | {"summary": facts})
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        async for piece in request.stream():
+            yield piece
+        return
+    try:
+        form = await request.form(max_files=1, max_fields=8)
+    except HTTPException as error:
+        raise InvalidInput(f"the multipart body cannot be read: {error.detail}", param="file") from error
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise InvalidInput("the multipart body has no file field named 'file'", param="file")
+        while piece := await file.read(_PIECE_BYTES):
+            yield piece
+    finally:
+        await form.close()

@@ -1,0 +1,155 @@
+"""`/v1/jobs`: submit, list, watch, cancel, delete."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from rnncore.corpus import TextPlan
+from rnncore.manifest import MANIFEST, Manifest
+from rnncore.spec import JobSpec, starting_from
+from services import layout
+from services.api.history import downsampled
+from services.api.rooms import After, Deleted, InRooms, Limit, Page, Rooms, Tenant, errors, page
+from services.jobqueue.records import Checkpoint, Event, JobRecord, JobState
+from services.models import resolve
+from services.storage import merged, read_history
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_KEEP_ALIVE_SECONDS = 5.0
+_METADATA = "metadata["
+
+
+@router.post("", responses=errors(404, 409))
+def submit_job(
+    spec: JobSpec,
+    rooms: InRooms,
+    tenant: Tenant,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> JobRecord:
+    """Queues a job; it is safe once this answers. The same Idempotency-Key again answers the same job."""
+    return rooms.queue.submit(tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key)
+
+
+@router.get("", responses=errors(404))
+def list_jobs(
+    request: Request,
+    rooms: InRooms,
+    tenant: Tenant,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
+    limit: Limit = 20,
+    after: After = None,
+) -> Page[JobRecord]:
+    """Jobs, newest first. `metadata[key]=value` keeps those that carry the pair."""
+    wanted = {
+        name.removeprefix(_METADATA).removesuffix("]"): value
+        for name, value in request.query_params.items()
+        if name.startswith(_METADATA)
+    }
+    found, has_more = rooms.queue.jobs(tenant, state=state, metadata=wanted, limit=limit, after=after)
+    return page(found, has_more, [job.id for job in found])
+
+
+@router.get("/{job_id}", responses=errors(404))
+def get_job(job_id: str, rooms: InRooms, tenant: Tenant) -> JobRecord:
+    """One job."""
+    return rooms.queue.job(tenant, job_id)
+
+
+@router.delete("/{job_id}", responses=errors(404, 409))
+def delete_job(job_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
+    """Deletes an ended job with its checkpoints, history and log."""
+    rooms.queue.delete_job(tenant, job_id)
+    rooms.storage.delete(layout.job_folder(job_id))
+    return Deleted(id=job_id, object="job")
+
+
+@router.post("/{job_id}/cancel", responses=errors(404))
+def cancel_job(job_id: str, rooms: InRooms, tenant: Tenant) -> JobRecord:
+    """Ends a queued job at once and a running one after its present step; an ended one stays as it is."""
+    return rooms.queue.cancel(tenant, job_id)
+
+
+@router.get(
+    "/{job_id}/events",
+    response_model=Page[Event],
+    responses=errors(404) | {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def list_events(
+    request: Request,
+    job_id: str,
+    rooms: InRooms,
+    tenant: Tenant,
+    limit: Limit = 100,
+    after: Annotated[str | None, Query(pattern=r"^[0-9]{1,16}(-[0-9]{1,16})?$")] = None,
+    last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,16}(-[0-9]{1,16})?$")] = None,
+) -> Any:
+    """Events, oldest first: as a list, or, with `Accept: text/event-stream`, as they happen until the job ends."""
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        found, has_more = await run_in_threadpool(rooms.queue.events, tenant, job_id, after=after, limit=limit)
+        return page(found, has_more, [event.id for event in found])
+    await run_in_threadpool(rooms.queue.job, tenant, job_id)
+    frames = _frames(rooms, job_id, last_event_id or after or "0")
+    return StreamingResponse(frames, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+@router.get("/{job_id}/metrics", responses=errors(404))
+def get_metrics(
+    job_id: str,
+    rooms: InRooms,
+    tenant: Tenant,
+    after: Annotated[int, Query(ge=0, description="Rows past this step.")] = 0,
+    points: Annotated[int | None, Query(ge=2, le=100_000, description="Thinned to about so many.")] = None,
+) -> Page[dict[str, Any]]:
+    """The history of a job. Thinning keeps the lowest and highest loss of each stretch, and every validation."""
+    rooms.queue.job(tenant, job_id)
+    rows = [row for row in merged(read_history(rooms.storage, layout.metrics(job_id))) if row["step"] > after]
+    if points is not None:
+        rows = downsampled(rows, points)
+    return page(rows, False, [f"{row['epoch']}-{row['step']}" for row in rows])
+
+
+@router.get("/{job_id}/logs", response_class=PlainTextResponse, responses=errors(404))
+def get_logs(job_id: str, rooms: InRooms, tenant: Tenant) -> Response:
+    """What the job's trainers wrote, every attempt."""
+    rooms.queue.job(tenant, job_id)
+    lines = (row["line"] for row in read_history(rooms.storage, layout.logs(job_id)))
+    return PlainTextResponse("".join(f"{line}\n" for line in lines))
+
+
+@router.get("/{job_id}/checkpoints", responses=errors(404))
+def list_checkpoints(job_id: str, rooms: InRooms, tenant: Tenant) -> Page[Checkpoint]:
+    """Published checkpoints, latest first; each answers at /v1/completions under its `model`."""
+    found = rooms.queue.checkpoints(tenant, job_id)
+    return page(found, False, [checkpoint.model for checkpoint in found])
+
+
+def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
+    """`spec` as it will run. Raises what would make it fail later, now."""
+    known = None
+    if spec.init_from:
+        source = resolve(rooms.queue, tenant, spec.init_from)
+        initial = Manifest.parse(rooms.storage.get(f"{source.path}/{MANIFEST}"), rooms.settings.secret)
+        # Pinned to the step: the best checkpoint of a running job may be another one tomorrow.
+        spec = starting_from(spec, initial.model, source.model)
+        known = initial.vocabulary
+    text, _ = rooms.queue.dataset(tenant, spec.dataset, param="dataset")
+    validation = None
+    if spec.validation_dataset:
+        validation = rooms.queue.dataset(tenant, spec.validation_dataset, param="validation_dataset")[0].summary
+    plan = TextPlan.of(spec, text.summary, validation, known)
+    for number, prompt in enumerate(spec.train.sample_prompts):
+        plan.vocabulary.encode(prompt, param=f"train.sample_prompts[{number}]")
+    return spec
+
+
+async def _frames(rooms: Rooms, job_id: str, after: str) -> AsyncIterator[str]:
+    async for event in rooms.events.follow(job_id, after, wait_seconds=_KEEP_ALIVE_SECONDS):
+        if event is None:
+            yield ": keep-alive\n\n"
+        else:
+            yield f"id: {event.id}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
+    yield "data: [DONE]\n\n"

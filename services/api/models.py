@@ -1,0 +1,68 @@
+"""`/v1/models`: every checkpoint under the name it answers to."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from services.api.rooms import After, InRooms, Limit, Page, Tenant, errors, page
+from services.jobqueue.records import Checkpoint, JobState
+from services.models import resolve
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+class Model(BaseModel):
+    """OpenAI's model object, and what is known of the checkpoint behind it."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "unroll"
+    job: str
+    step: int
+    validation_loss: float | None
+    bits_per_character: float | None
+    parameters_sha256: str
+
+
+@router.get("", responses=errors(404))
+def list_models(
+    rooms: InRooms,
+    tenant: Tenant,
+    checkpoints: Annotated[bool, Query(description="Every checkpoint, those of unfinished jobs too.")] = False,
+    limit: Limit = 20,
+    after: After = None,
+) -> Page[Model]:
+    """Best checkpoints of finished jobs, newest job first; with `checkpoints`, each one there is."""
+    behind = after.partition(":")[0] if after else None
+    state = None if checkpoints else JobState.SUCCEEDED
+    jobs, has_more = rooms.queue.jobs(tenant, state=state, limit=limit, after=behind)
+    found = []
+    for job in jobs:
+        kept = rooms.queue.checkpoints(tenant, job.id)
+        if checkpoints:
+            found += [_model(checkpoint.model, checkpoint) for checkpoint in kept]
+        elif kept:
+            found.append(_model(job.id, resolve(rooms.queue, tenant, job.id)))
+    answer = page(found, has_more, [model.id for model in found])
+    # A page holds whole jobs: the next one starts behind the last job, even if it has no checkpoint.
+    return answer.model_copy(update={"last_id": jobs[-1].id if jobs else None})
+
+
+@router.get("/{model_id}", responses=errors(404))
+def get_model(model_id: str, rooms: InRooms, tenant: Tenant) -> Model:
+    """The checkpoint that answers for a name now."""
+    return _model(model_id, resolve(rooms.queue, tenant, model_id))
+
+
+def _model(model_id: str, checkpoint: Checkpoint) -> Model:
+    return Model(
+        id=model_id,
+        created=int(checkpoint.created_at),
+        job=checkpoint.job,
+        step=checkpoint.step,
+        validation_loss=checkpoint.validation_loss,
+        bits_per_character=checkpoint.bits_per_character,
+        parameters_sha256=checkpoint.parameters_sha256,
+    )

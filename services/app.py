@@ -1,0 +1,249 @@
+"""The one public process, `python -m services.app`: puts api, web and exporter behind the door. No torch, no ray."""
+
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import anyio.to_thread
+import httpx
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from rnncore.errors import Forbidden, NotFound, Unavailable, UnrollError
+from services.access import Access, sampler_token
+from services.api import completions, datasets, jobs, models
+from services.api.rooms import Rooms
+from services.door import SAFE_METHODS, Door
+from services.exporter.collector import QueueCollector
+from services.exporter.http import HttpMetrics, register_build_info
+from services.faults import envelope, error_answer
+from services.jobqueue.durability import check_durability
+from services.jobqueue.queue import ApiKey, JobQueue
+from services.jobqueue.records import JobRecord
+from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.snapshot import QueueSnapshot, queue_snapshot
+from services.jobqueue.stream import EventStream
+from services.settings import Settings
+from services.storage import Storage
+from services.web import pages, sessions
+
+log = structlog.get_logger(__name__)
+
+VERSION = version("unroll-server")
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_THREADS = 64
+_JOBS_ON_PAGE = 100
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The public application. Redis is not needed to make it, only to answer."""
+    scripts = RedisScripts(settings.redis_url or "")
+    queue = JobQueue(scripts, idempotency_seconds=int(min(settings.retention_days, 30) * 86_400))
+    access = Access(queue, settings.secret)
+    rooms = Rooms(
+        settings=settings,
+        queue=queue,
+        events=EventStream(settings.redis_url or ""),
+        storage=Storage(settings.storage_url),
+        sampler=_sampler(settings),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        await run_in_threadpool(check_durability, scripts, settings)
+        await run_in_threadpool(access.admit_first_key, settings)
+        app.state.rooms = rooms
+        yield
+        await rooms.sampler.aclose()
+        await rooms.events.close()
+        scripts.close()
+
+    app = FastAPI(
+        title="Unroll",
+        version=VERSION,
+        description="Trains, watches and samples recurrent networks.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    for router in (datasets.router, jobs.router, models.router, completions.router):
+        app.include_router(router)
+    _add_faults(app)
+    registry = CollectorRegistry()
+    registry.register(QueueCollector(lambda: _snapshot(scripts)))
+    register_build_info(registry, version=VERSION)
+    _add_health(app, rooms, registry)
+    _add_pages(app, queue, access, settings)
+    app.add_middleware(
+        Door,
+        access=access,
+        session=lambda request: _session(request, settings.secret),
+        allowed_hosts=frozenset((*_LOOPBACK, settings.host, *settings.allowed_hosts)),
+        own_guard=_has_own_guard,
+    )
+    app.add_middleware(HttpMetrics, registry=registry)
+    return app
+
+
+def _snapshot(scripts: RedisScripts) -> QueueSnapshot | None:
+    try:
+        return queue_snapshot(scripts)
+    except Unavailable:
+        return None
+
+
+def _sampler(settings: Settings) -> httpx.AsyncClient:
+    url = settings.sampler_url or f"unix:{settings.sampler_socket}"
+    uds = url.removeprefix("unix:") if url.startswith("unix:") else None
+    return httpx.AsyncClient(
+        base_url="http://sampler" if uds else url,
+        transport=httpx.AsyncHTTPTransport(uds=uds, limits=httpx.Limits(max_connections=256)),
+        timeout=httpx.Timeout(600, connect=2),
+        headers={"authorization": f"Bearer {sampler_token(settings.secret)}"},
+    )
+
+
+def _add_faults(app: FastAPI) -> None:
+    @app.exception_handler(UnrollError)
+    async def refused(_: Request, error: UnrollError) -> JSONResponse:
+        status, body = error_answer(error)
+        return JSONResponse(body, status, {"retry-after": "1"} if status == 503 else None)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+        message = first["msg"].removeprefix("Value error, ")
+        param = ".".join(where) or None
+        text = f"{param}: {message}" if param else message
+        return JSONResponse(envelope(text, type="invalid_request_error", code=first["type"], param=param), 422)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> JSONResponse:
+        body = envelope(str(error.detail), type="invalid_request_error", code=f"http_{error.status_code}")
+        return JSONResponse(body, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        log.error("unforeseen fault", path=request.url.path, exc_info=error)
+        status, body = error_answer(error)
+        return JSONResponse(body, status)
+
+
+def _add_health(app: FastAPI, rooms: Rooms, registry: CollectorRegistry) -> None:
+    @app.get("/healthz", tags=["health"])
+    async def healthz() -> dict[str, str]:
+        """The process runs."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], responses={503: {"description": "Redis does not answer."}})
+    async def readyz() -> Response:
+        """Whether jobs can be taken; `sampler` tells whether completions are answered too."""
+        checks = {"redis": "ok", "sampler": "ok"}
+        try:
+            await run_in_threadpool(rooms.queue.ping)
+        except UnrollError as error:
+            checks["redis"] = str(error)
+        try:
+            (await rooms.sampler.get("/healthz", timeout=2)).raise_for_status()
+        except httpx.HTTPError as error:
+            checks["sampler"] = f"does not answer ({type(error).__name__})"
+        is_ready = checks["redis"] == "ok"
+        body = {"status": "ok" if is_ready else "unavailable", "checks": checks, "version": VERSION}
+        return JSONResponse(body, 200 if is_ready else 503)
+
+    @app.get("/metrics", tags=["health"])
+    def metrics() -> Response:
+        """Prometheus metrics of the queue, the trainers and this process."""
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_pages(app: FastAPI, queue: JobQueue, access: Access, settings: Settings) -> None:
+    def check_key(raw: str) -> str | None:
+        key = access.check(raw)
+        return f"{key.tenant}:{key.id}" if key else None
+
+    def tenant_of(key_id: str) -> str:
+        return key_id.partition(":")[0]
+
+    def get_job(key_id: str, job_id: str) -> JobRecord | None:
+        try:
+            return queue.job(tenant_of(key_id), job_id)
+        except NotFound:
+            return None
+
+    app.mount("/static", pages.static_files())
+    app.include_router(
+        pages.router(
+            secret=settings.secret,
+            check_key=check_key,
+            key_is_live=lambda key_id: queue.has_key(tenant_of(key_id), key_id.partition(":")[2]),
+            list_jobs=lambda key_id: queue.jobs(tenant_of(key_id), limit=_JOBS_ON_PAGE)[0],
+            get_job=get_job,
+            version=VERSION,
+        )
+    )
+
+
+def _has_own_guard(path: str) -> bool:
+    """Pages send who is not logged in to the login page; static files are nobody's secret."""
+    return path in ("/", "/login", "/logout") or path.startswith(("/static/", "/parts/"))
+
+
+def _session(request: HTTPConnection, secret: bytes) -> ApiKey | None:
+    cookie = request.cookies.get(sessions.COOKIE_NAME, "")
+    holder = sessions.verify(secret, cookie, time.time()) if cookie else None
+    if holder is None:
+        return None
+    token = request.headers.get(sessions.CSRF_HEADER, "")
+    if request.scope["method"] not in SAFE_METHODS and not sessions.csrf_matches(secret, cookie, token):
+        raise Forbidden(f"a change by cookie needs the page's token in the header {sessions.CSRF_HEADER}")
+    tenant, _, key_id = holder.partition(":")
+    return ApiKey(id=key_id, tenant=tenant)
+
+
+def listening_socket(settings: Settings) -> socket.socket:
+    """A bound socket; with port 0 any free one."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((settings.host, settings.port))
+    return bound
+
+
+def configure_log() -> None:
+    """JSON lines, each with the id of the request it belongs to."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+
+
+def main() -> None:
+    """Serves until SIGTERM."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    configure_log()
+    settings = Settings()
+    uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", server_header=False)).run(
+        sockets=[listening_socket(settings)]
+    )
+
+
+if __name__ == "__main__":
+    main()

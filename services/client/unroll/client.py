@@ -1,0 +1,65 @@
+"""The client: one object, four resources. Knows where the server is and what it offers, not how it is spoken to."""
+
+import json
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from unroll.connection import find_connection
+from unroll.resources.completions import Completions
+from unroll.resources.datasets import Datasets
+from unroll.resources.jobs import Jobs
+from unroll.resources.models import Models
+from unroll.transport import Transport
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether the server takes work, and what it says about itself."""
+
+    is_ready: bool
+    detail: dict[str, Any]
+
+
+class Client:
+    """An Unroll server. `with Client() as client:` finds address and key as the `unroll` command does.
+
+    Raises ServerUnreachableError, ConfigurationError or AuthenticationError where they cannot be found; nothing is
+    sent before the first request.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+        max_retries: int = 3,
+    ) -> None:
+        connection = find_connection(url, api_key)
+        self._transport = Transport(connection, timeout_seconds=timeout_seconds, max_retries=max_retries)
+        self.url = connection.url
+        self.datasets = Datasets(self._transport)
+        self.jobs = Jobs(self._transport)
+        self.models = Models(self._transport)
+        self.completions = Completions(self._transport)
+
+    def readiness(self) -> Readiness:
+        """Whether the server is ready for work. Raises ServerUnreachableError where there is none."""
+        is_ready, body = self._transport.probe("/readyz")
+        try:
+            said = json.loads(body)
+        except ValueError:
+            said = None
+        return Readiness(is_ready, said if isinstance(said, dict) else {})
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,86 @@
+"""`datasets [list|upload|show|delete]`. Knows no format: the server validates."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import unroll
+from unroll.commands.service import AsJson
+from unroll.terminal import dump, moment, one_line, print_json, print_table
+
+if TYPE_CHECKING:
+    from unroll.types import Dataset
+
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    family = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+    family.callback()(datasets)
+    family.command("list")(list_datasets)
+    family.command("upload")(upload)
+    family.command("show")(show)
+    family.command("delete")(delete)
+    app.add_typer(family, name="datasets")
+
+
+def datasets(context: typer.Context, as_json: AsJson = False) -> None:
+    """List, upload, show or delete data sets."""
+    if context.invoked_subcommand is None:
+        list_datasets(as_json=as_json)
+
+
+def list_datasets(as_json: AsJson = False) -> None:
+    """List data sets, newest first."""
+    with unroll.Client() as client:
+        found = list(client.datasets.list())
+    if as_json:
+        print_json([dump(dataset) for dataset in found])
+        return
+    header = ("ID", "NAME", "KIND", "BYTES", "SYMBOLS", "USES", "CREATED")
+    print_table(header, map(_row, found))
+
+
+def upload(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or `-` for stdin.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="A name for people; the file's by default.")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="characters or bytes.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a text file and print the id of the data set."""
+    source = sys.stdin.buffer if file == "-" else file
+    with unroll.Client() as client:
+        dataset = client.datasets.upload(source, vocabulary=vocabulary, name=name)
+    if as_json:
+        print_json(dump(dataset))
+    else:
+        typer.echo(dataset.id)
+
+
+def show(dataset: DatasetId, as_json: AsJson = False) -> None:
+    """Show one data set."""
+    with unroll.Client() as client:
+        found = client.datasets.get(dataset)
+    if as_json:
+        print_json(dump(found))
+        return
+    facts = {"id": found.id, "name": found.name, "bytes": found.num_bytes, "sha256": found.sha256, "uses": found.uses}
+    for name, value in {**facts, "created": moment(found.created_at), **found.summary}.items():
+        typer.echo(f"{name:<12} {one_line(value)}")
+
+
+def delete(dataset: DatasetId, as_json: AsJson = False) -> None:
+    """Delete a data set that no unfinished job uses."""
+    with unroll.Client() as client:
+        answer = client.datasets.delete(dataset)
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(dataset)
+
+
+def _row(dataset: "Dataset") -> tuple[object, ...]:
+    symbols = dataset.summary.get("num_symbols")
+    created = moment(dataset.created_at)
+    return dataset.id, dataset.name, dataset.kind, dataset.num_bytes, symbols, dataset.uses, created

@@ -1,0 +1,53 @@
+"""`up`, `down`, `doctor`: they act on the machine that holds UNROLL_HOME, so the server's own launcher does them."""
+
+import importlib.util
+import os
+import sys
+
+import typer
+
+from unroll.errors import UnrollError
+
+LAUNCHER = "services.local"
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("up", context_settings=_PASS_ON)(up)
+    app.command("down", context_settings=_PASS_ON)(down)
+    app.command("doctor", context_settings=_PASS_ON)(doctor)
+
+
+def up(context: typer.Context) -> None:
+    """Start the whole service on this machine and stay; Ctrl-C stops it."""
+    launch("up", context.args)
+
+
+def down(context: typer.Context) -> None:
+    """Stop the service that runs on this machine."""
+    launch("down", context.args)
+
+
+def doctor(context: typer.Context) -> None:
+    """Look for what keeps the service from running here, and say how to mend it."""
+    launch("doctor", context.args)
+
+
+def launch(command: str, arguments: list[str]) -> None:
+    """Become the server's launcher. Raises UnrollError where the server is not installed beside this client."""
+    if not _has_server():
+        raise UnrollError(
+            f"`unroll {command}` needs the server on this machine: the distribution unroll-server is not installed "
+            f"in {sys.prefix}; set UNROLL_URL to use a server elsewhere"
+        )
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # -P: a folder named `services` where the user happens to stand is not the server.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", LAUNCHER, command, *arguments])
+
+
+def _has_server() -> bool:
+    try:
+        return importlib.util.find_spec(LAUNCHER) is not None
+    except ModuleNotFoundError:
+        return False

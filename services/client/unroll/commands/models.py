@@ -1,0 +1,88 @@
+"""`models` and `sample`: what can write, and what it writes. Knows no sampling rule.
+
+But for the length the server's defaults hold: OpenAI's 16 symbols are no text to read.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import unroll
+from unroll.commands.service import AsJson
+from unroll.terminal import dump, is_interactive, moment, note, print_json, print_table, visible
+
+if TYPE_CHECKING:
+    from unroll.types import Completion
+
+
+def register(app: typer.Typer) -> None:
+    app.command("sample")(sample)
+    app.command("models")(models)
+
+
+def models(
+    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Every checkpoint, not the best alone.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what can be sampled, newest first."""
+    with unroll.Client() as client:
+        found = list(client.models.list(checkpoints=checkpoints))
+    if as_json:
+        print_json([dump(model) for model in found])
+    else:
+        print_table(("ID", "CREATED"), ((model.id, moment(model.created)) for model in found))
+
+
+def sample(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="JOB, JOB:latest or JOB:step-800.", show_default=False)],
+    prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "",
+    max_tokens: Annotated[int, typer.Option(help="Symbols to write at most.")] = 400,
+    temperature: Annotated[float | None, typer.Option(help="0 always takes the likeliest symbol.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Choose among the so many likeliest.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Choose among the likeliest that share this probability.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text; repeatable.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
+    num_texts: Annotated[int | None, typer.Option("-n", min=1, help="Write so many texts.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a model write: its text goes to stdout as it comes, without the prompt."""
+    asked: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "stop": stop or None,
+        "seed": seed,
+        "n": num_texts,
+    }
+    options = {name: value for name, value in asked.items() if value is not None}
+    with unroll.Client() as client:
+        if as_json:
+            print_json(dump(client.completions.create(model=model, prompt=prompt, **options)))
+        elif num_texts is None or num_texts == 1:
+            _stream(client, model, prompt, options)
+        else:
+            _print_texts(client.completions.create(model=model, prompt=prompt, **options))
+
+
+def _stream(client: "unroll.Client", model: str, prompt: str, options: dict[str, Any]) -> None:
+    last = ""
+    try:
+        for chunk in client.completions.stream(model=model, prompt=prompt, **options):
+            for choice in chunk.choices:
+                typer.echo(_shown(choice.text), nl=False)  # echo flushes: each piece is seen at once
+                last = choice.text or last
+    finally:
+        if is_interactive() and last and not last.endswith("\n"):
+            typer.echo()
+
+
+def _print_texts(completion: "Completion") -> None:
+    for choice in sorted(completion.choices, key=lambda choice: choice.index):
+        note(f"--- text {choice.index + 1} of {len(completion.choices)}")
+        typer.echo(_shown(choice.text))
+
+
+def _shown(text: str) -> str:
+    # A file or a pipe gets exactly what was written; a terminal would obey control characters in it.
+    return visible(text) if is_interactive() else text

@@ -1,0 +1,54 @@
+"""`status` and `version`: what answers, and what asks. Knows no single job."""
+
+import importlib.metadata
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import unroll
+from unroll.terminal import one_line, print_json
+
+if TYPE_CHECKING:
+    from unroll.types import JobRecord
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+MOST_COUNTED = 1000
+
+
+def register(app: typer.Typer) -> None:
+    app.command("status")(status)
+    app.command("version")(version)
+
+
+def status(as_json: AsJson = False) -> None:
+    """Say where the server is, whether it is ready, and how many jobs wait and run. Exit 1 while it is not ready."""
+    with unroll.Client() as client:
+        readiness = client.readiness()
+        found: dict[str, object] = {"url": client.url, "is_ready": readiness.is_ready}
+        if readiness.is_ready:
+            found["queue_depth"] = _count(client.jobs.list(state="queued", limit=MOST_COUNTED))
+            found["running_jobs"] = _count(client.jobs.list(state="running", limit=MOST_COUNTED))
+    if as_json:
+        print_json({**found, "detail": readiness.detail})
+    else:
+        checks = readiness.detail.get("checks")
+        found["is_ready"] = "yes" if readiness.is_ready else "no"
+        for name, value in {**found, **(checks if isinstance(checks, dict) else {})}.items():
+            typer.echo(f"{one_line(name).removeprefix('is_').replace('_', ' '):<13} {one_line(value)}")
+    if not readiness.is_ready:
+        raise typer.Exit(1)
+
+
+def version(as_json: AsJson = False) -> None:
+    """Print the version of this client."""
+    found = importlib.metadata.version("unroll")
+    if as_json:
+        print_json({"version": found})
+    else:
+        typer.echo(found)
+
+
+def _count(jobs: "Iterator[JobRecord]") -> int:
+    return sum(1 for _ in islice(jobs, MOST_COUNTED))

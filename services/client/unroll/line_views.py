@@ -1,0 +1,90 @@
+"""A watched job as lines, for pipes and logs: plain words, or the events as JSON Lines. Knows no colour."""
+
+from typing import Self
+
+import typer
+
+from unroll.job_progress import JobProgress
+from unroll.terminal import dump, duration, number, one_line, print_json, visible
+from unroll.types import Event
+
+REASONS = {"no_free_worker": "waits for a free worker", "backoff": "waits before the next attempt"}
+
+
+class LinesView:
+    """A line for each state, validation, checkpoint and message."""
+
+    def __init__(self, progress: JobProgress) -> None:
+        self._progress = progress
+        self._queued = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None: ...
+
+    def refresh(self) -> None:
+        """A line for each new place in the queue; the rest is said by events."""
+        line = state_line(self._progress)
+        if self._progress.state == "queued" and line != self._queued:
+            typer.echo(line)
+            self._queued = line
+
+    def show(self, event: Event) -> None:
+        progress, data = self._progress, event.data
+        if event.type == "state" and progress.state == "queued":
+            self.refresh()
+        elif event.type == "state":
+            self._queued = ""
+            typer.echo(state_line(progress))
+        elif event.type == "metrics" and data.get("validation_loss") is not None:
+            typer.echo(validation_line(progress))
+        elif event.type == "checkpoint":
+            typer.echo(f"checkpoint {one_line(data.get('model'))}")
+            for prompt, text in progress.texts if data.get("samples") else []:
+                for line in visible(prompt + text).split("\n"):
+                    typer.echo(f"  | {line}")
+        elif event.type == "message":
+            typer.echo(f"{one_line(data.get('level') or 'message')} {one_line(data.get('text'))}")
+
+
+class JsonLinesView:
+    """Each event as it came, one a line."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None: ...
+
+    def refresh(self) -> None: ...
+
+    def show(self, event: Event) -> None:
+        print_json(dump(event), is_line=True)
+
+
+def state_line(progress: JobProgress) -> str:
+    """`queued (position 2, waits for a free worker)`, `running (attempt 1)`."""
+    said = []
+    if progress.position is not None:
+        said.append(f"position {progress.position}")
+    if progress.reason:
+        said.append(one_line(REASONS.get(progress.reason, progress.reason)))
+    if progress.state == "running" and progress.attempt:
+        said.append(f"attempt {progress.attempt}")
+    return one_line(progress.state) + (f" ({', '.join(said)})" if said else "")
+
+
+def validation_line(progress: JobProgress) -> str:
+    """Where the job stands and how well it does, losses in nats per symbol."""
+    now = progress.latest
+    limit = f"/{progress.max_steps}" if progress.max_steps else ""
+    parts = (
+        f"step {now.get('step')}{limit}",
+        f"{progress.ratio:.0%}",
+        f"train {number(now.get('train_loss'))}",
+        f"validation {number(now.get('validation_loss'))}",
+        f"{number(now.get('bits_per_character'))} bits/char",
+        f"{number(now.get('characters_per_second'), 0)} chars/s",
+        f"{duration(now.get('eta_seconds'))} left",
+    )
+    return "  ".join(parts)

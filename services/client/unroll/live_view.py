@@ -1,0 +1,113 @@
+"""A watched job on a terminal, redrawn in place with Rich. Knows no server; every text in it is made visible first."""
+
+import os
+import sys
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from unroll.job_progress import JobProgress
+from unroll.line_views import state_line
+from unroll.terminal import duration, number, one_line, visible
+from unroll.types import Event
+
+TEXT_LINES = 12
+_COLOURS = {"running": "green", "succeeded": "green", "failed": "red", "cancelled": "yellow"}
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def is_live_terminal() -> bool:
+    """Whether stdout is a terminal that can be redrawn."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+class LiveView:
+    """Bar, losses, speed, time left, state, and the text of the newest checkpoint."""
+
+    def __init__(self, progress: JobProgress, console: Console | None = None) -> None:
+        self._progress = progress
+        self.console = console or Console(markup=False, highlight=False, emoji=False)
+        self._live = Live(console=self.console, get_renderable=self._draw, refresh_per_second=4)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._live.stop()
+
+    def refresh(self) -> None: ...  # the picture is drawn again four times a second anyway
+
+    def show(self, event: Event) -> None:
+        """Messages stay above the picture; all else is in it."""
+        if event.type == "message":
+            said = f"{event.data.get('level') or 'message'} {event.data.get('text')}"
+            self.console.print(Text(one_line(said), style="yellow"))
+
+    def _draw(self) -> Group:
+        return draw(self._progress)
+
+
+def draw(progress: JobProgress) -> Group:
+    """The picture of one moment."""
+    parts: list[Text | Table | Panel] = [_title(progress), _bar(progress), _numbers(progress)]
+    if progress.texts:
+        parts.append(_written(progress))
+    return Group(*parts)
+
+
+def _title(progress: JobProgress) -> Text:
+    spec = progress.record.spec
+    model = spec.model
+    shape = f"{model.get('cell', '?')} {model.get('num_layers', '?')}x{model.get('hidden_size', '?')}"
+    return Text.assemble(
+        (one_line(spec.name or progress.record.id), "bold"),
+        f"  {one_line(shape)}  ",
+        (state_line(progress), _COLOURS.get(progress.state, "cyan")),
+        overflow="ellipsis",
+        no_wrap=True,
+    )
+
+
+def _bar(progress: JobProgress) -> Table:
+    now = progress.latest
+    limit = f"/{progress.max_steps}" if progress.max_steps else ""
+    row = Table.grid(padding=(0, 1), expand=True)
+    row.add_column(ratio=1)
+    row.add_column(no_wrap=True)
+    said = f"{progress.ratio:4.0%}  step {now.get('step', 0)}{limit}  {duration(now.get('eta_seconds'))} left"
+    row.add_row(ProgressBar(total=1.0, completed=progress.ratio), Text(said))
+    return row
+
+
+def _numbers(progress: JobProgress) -> Table:
+    now = progress.latest
+    row = Table.grid(padding=(0, 3))
+    row.add_row(
+        Text(f"train loss {number(now.get('train_loss'))}"),
+        Text(f"validation loss {number(now.get('validation_loss'))}"),
+        Text(f"{number(now.get('bits_per_character'))} bits/char", style="bold"),
+        Text(f"{number(now.get('characters_per_second'), 0)} chars/s"),
+        Text(_spark(progress.bits[-24:])),
+    )
+    return row
+
+
+def _written(progress: JobProgress) -> Panel:
+    prompt, text = progress.texts[0]
+    lines = visible(text).split("\n")
+    shown = Text.assemble((visible(prompt), "dim"), "\n".join(lines[:TEXT_LINES]))
+    return Panel(shown, title=Text(f"what it writes at step {progress.text_step}"), title_align="left")
+
+
+def _spark(values: list[float]) -> str:
+    if len(values) < 2:
+        return ""
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    return "".join(_BLOCKS[int((value - low) / span * (len(_BLOCKS) - 1))] for value in values)

@@ -1,0 +1,171 @@
+"""What the server answers, as values. Knows no HTTP; unknown fields are kept, so that a newer server does no harm."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+
+class Progress(_Answer):
+    """Where a job stands. `ratio` is the share of its budget used."""
+
+    step: int = 0
+    characters: int = 0
+    ratio: float = 0.0
+    eta_seconds: float | None = None
+    characters_per_second: float | None = None
+
+
+class Scores(_Answer):
+    """Losses in nats per symbol at `step`."""
+
+    step: int
+    train_loss: float | None = None
+    validation_loss: float | None = None
+    bits_per_character: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class QueuePlace(_Answer):
+    """Why a queued job waits; position 1 is next."""
+
+    position: int | None = None
+    reason: str | None = None
+
+
+class JobError(_Answer):
+    """Why a job failed."""
+
+    type: str
+    message: str
+    hint: str | None = None
+    log_tail: str = ""
+
+
+class JobSpec(_Answer):
+    """What was asked for, with every default resolved by the server."""
+
+    dataset: str
+    name: str | None = None
+    init_from: str | None = None
+    model: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+    priority: int | None = None
+
+
+class JobRecord(_Answer):
+    """One job: what was asked for (`spec`) and what happened to it. Times in Unix seconds."""
+
+    id: str
+    object: str = "job"
+    state: str
+    spec: JobSpec
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    attempt: int = 0
+    epoch: int = 0
+    progress: Progress = Progress()
+    last: Scores | None = None
+    best: Scores | None = None
+    queue: QueuePlace | None = None
+    error: JobError | None = None
+    warnings: list[str] = Field(default_factory=list)
+    parameters_sha256: str | None = None
+    cancel_requested: bool = False
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state in TERMINAL_STATES
+
+
+class Metrics(_Answer):
+    """One row of a job's history. Losses in nats per symbol."""
+
+    epoch: int = 0
+    step: int
+    characters: int = 0
+    train_loss: float | None = None
+    gradient_norm: float | None = None
+    learning_rate: float | None = None
+    characters_per_second: float | None = None
+    training_seconds: float | None = None
+    ratio: float | None = None
+    eta_seconds: float | None = None
+    validation_loss: float | None = None
+    bits_per_character: float | None = None
+
+
+class Checkpoint(_Answer):
+    """One published checkpoint; `model` is the name it answers under."""
+
+    object: str = "checkpoint"
+    model: str
+    job: str
+    step: int
+    epoch: int = 0
+    created_at: float | None = None
+    train_loss: float | None = None
+    validation_loss: float | None = None
+    bits_per_character: float | None = None
+    parameters_sha256: str | None = None
+    is_best: bool = False
+    is_latest: bool = False
+
+
+class Dataset(_Answer):
+    """One uploaded data set. `uses` counts the unfinished jobs that read it."""
+
+    id: str
+    object: str = "dataset"
+    kind: str = "text"
+    name: str | None = None
+    created_at: float
+    num_bytes: int
+    sha256: str
+    summary: dict[str, Any] = Field(default_factory=dict)
+    uses: int = 0
+
+
+class Event(_Answer):
+    """One thing that happened to a job: state, metrics, checkpoint or message. `data` depends on `type`."""
+
+    id: str
+    object: Literal["event"] = "event"
+    type: str
+    created_at: float
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class Model(_Answer):
+    """A model that can be sampled: `<job>` (its best), `<job>:latest`, `<job>:step-800`."""
+
+    id: str
+    object: str = "model"
+    created: float | None = None
+    owned_by: str | None = None
+
+
+class Choice(_Answer):
+    """One text that a model wrote, or the next piece of it in a stream."""
+
+    index: int = 0
+    text: str = ""
+    finish_reason: str | None = None
+
+
+class Completion(_Answer):
+    """OpenAI's completion object; in a stream, one chunk of it."""
+
+    id: str
+    object: str = "text_completion"
+    created: float | None = None
+    model: str | None = None
+    choices: list[Choice] = Field(default_factory=list)
+    usage: dict[str, Any] | None = None
+    system_fingerprint: str | None = None

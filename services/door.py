@@ -1,0 +1,129 @@
+"""The door of the public process, plain ASGI: request id, Host, key. Nothing behind it is reached without them.
+
+Who a session cookie belongs to is told by a function from outside: the door knows no pages.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Callable
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rnncore.errors import AccessDenied, Forbidden, UnrollError
+from services.access import Access
+from services.faults import envelope, error_answer
+from services.jobqueue.queue import ApiKey
+
+log = structlog.get_logger(__name__)
+
+HEALTH = ("/healthz", "/readyz")
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9_.-]{1,128}$")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+Session = Callable[[HTTPConnection], ApiKey | None]
+"""The key behind a request's session cookie. Raises Forbidden for a change without its CSRF token."""
+
+
+class Door:
+    """Lets a request in, or answers it. `own_guard` are path prefixes that look after themselves (pages, static)."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        session: Session,
+        allowed_hosts: frozenset[str],
+        own_guard: Callable[[str], bool],
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._session = session
+        self._allowed_hosts = allowed_hosts
+        self._own_guard = own_guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = HTTPConnection(scope)
+        request_id = _request_id(request.headers)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
+            await send(message)
+
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._admit(scope, request)
+        except UnrollError as error:
+            await _refuse(error, send_with_id)
+            return
+        await self._app(scope, receive, send_with_id)
+
+    async def _admit(self, scope: Scope, request: HTTPConnection) -> None:
+        path: str = scope["path"]
+        if path in HEALTH:
+            return
+        self._check_host(request.headers)
+        self._check_origin(scope["method"], request.headers)
+        if self._own_guard(path):
+            return
+        key = await self._key(request)
+        if key is None:
+            raise AccessDenied(
+                "no valid API key; send 'Authorization: Bearer KEY' (the first key lies in UNROLL_HOME/api_key)"
+            )
+        scope.setdefault("state", {})["key"] = key
+
+    async def _key(self, request: HTTPConnection) -> ApiKey | None:
+        scheme, _, raw = request.headers.get("authorization", "").partition(" ")
+        if scheme:
+            return await run_in_threadpool(self._access.check, raw.strip()) if scheme.lower() == "bearer" else None
+        return self._session(request)
+
+    def _check_host(self, headers: Headers) -> None:
+        host = _without_port(headers.get("host", ""))
+        if host not in self._allowed_hosts and "*" not in self._allowed_hosts:
+            raise BadHostError(f"Host {host[:100]!r} is not served here; add it to UNROLL_ALLOWED_HOSTS")
+
+    def _check_origin(self, method: str, headers: Headers) -> None:
+        origin = headers.get("origin")
+        if origin is None or method in SAFE_METHODS:
+            return
+        host = _without_port(origin.partition("://")[2])
+        if host not in self._allowed_hosts and "*" not in self._allowed_hosts:
+            raise Forbidden(f"Origin {origin[:100]!r} may not change anything here")
+
+
+class BadHostError(UnrollError):
+    """The Host header names somebody else."""
+
+
+async def _refuse(error: UnrollError, send: Send) -> None:
+    status, body = error_answer(error)
+    if isinstance(error, BadHostError):
+        status, body = 400, envelope(str(error), type="invalid_request_error", code="bad_host")
+    headers = [(b"content-type", b"application/json")]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.match(given) else f"req-{secrets.token_hex(12)}"
+
+
+def _without_port(host: str) -> str:
+    return host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host

@@ -1,0 +1,178 @@
+"""The trainer's side of the queue: claim a job, and write as long as (epoch, token) is the present claim.
+
+A ClaimedJob renews its lease from a thread of its own, so that a long step or a slow disk does not lose the job, and
+notices by a monotonic deadline when nobody has confirmed the lease for too long.
+"""
+
+import json
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+from rnncore.errors import Cancelled, LeaseLost, Unavailable
+from rnncore.spec import JobSpec
+from services.jobqueue import keys
+from services.jobqueue.records import Checkpoint, Claim
+from services.jobqueue.scripts import RedisScripts
+
+log = logging.getLogger(__name__)
+
+# Often enough that a cancel is seen at once, and many beats fit into one lease.
+_BEAT_SECONDS = 0.3
+_BACKOFF_MS = 2_000
+_NO_REPORT = 0
+
+
+def claim(scripts: RedisScripts, *, lease_seconds: float, token: str | None = None) -> Claim | None:
+    """The next job, or None. Ask again with the same `token` if the answer was lost."""
+    answer = scripts.run("claim", token or secrets.token_hex(16), int(lease_seconds * 1000))
+    if not answer:
+        return None
+    job_id, tenant, epoch, held, attempt, spec = answer
+    return Claim(job_id, tenant, int(epoch), held, int(attempt), JobSpec.model_validate_json(spec))
+
+
+def wait_for_job(scripts: RedisScripts, seconds: float) -> None:
+    """Returns when a job may have become ready, or after `seconds`. A bell can be lost: claim in any case."""
+    with scripts.faults():
+        scripts.redis.blpop([keys.BELL], timeout=seconds)
+
+
+def release(scripts: RedisScripts, held: Claim) -> None:
+    """Gives back a claim that could not be used."""
+    scripts.run("release", held.job, held.epoch, held.token)
+
+
+def lose(scripts: RedisScripts, held: Claim) -> None:
+    """Reports that the worker of `held` died; nothing happens if the claim is no longer the present one."""
+    scripts.run("lose", held.job, held.epoch, held.token)
+
+
+class ClaimedJob:
+    """A claim and its lease. Use as a context manager: beats inside, none after."""
+
+    def __init__(self, scripts: RedisScripts, held: Claim, *, lease_seconds: float) -> None:
+        self.claim = held
+        self._scripts = scripts
+        self._lease_ms = int(lease_seconds * 1000)
+        self._lease_seconds = lease_seconds
+        self._deadline = time.monotonic() + lease_seconds
+        self._verdict: Literal["ok", "cancel", "lost"] = "ok"
+        self._report = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lease-{held.job}", daemon=True)
+        self.longest_gap_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raises Cancelled or LeaseLost where the queue has said so, or said nothing for a whole lease."""
+        if self._verdict == "lost" or time.monotonic() > self._deadline:
+            raise LeaseLost(f"{self.claim.job} epoch {self.claim.epoch} is no longer ours")
+        if self._verdict == "cancel":
+            raise Cancelled(f"{self.claim.job} was cancelled by its owner")
+
+    def write(
+        self,
+        *,
+        fields: Mapping[str, Any] | None = None,
+        events: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        publish: Sequence[Checkpoint] = (),
+        drop: Sequence[int] = (),
+        totals: Mapping[str, int] | None = None,
+    ) -> None:
+        """Writes through the fence: fields of the record, events, checkpoint pointers. Raises as `check` does.
+
+        Waits for a Redis that is away as long as the lease lasts.
+        """
+        arguments = _arguments(fields or {}, events, publish, drop, totals or {})
+        self._report += 1
+        while True:
+            try:
+                self._renew(self._report, arguments)
+                break
+            except Unavailable:
+                if self._over.wait(0.2):
+                    raise
+                self.check()
+        self.check()
+
+    def finish(self, state: Literal["succeeded", "cancelled"], parameters_sha256: str | None = None) -> None:
+        """Ends the job. Raises LeaseLost if it is no longer ours to end."""
+        self._end("finish", state, parameters_sha256 or "")
+
+    def fail(self, error: Mapping[str, Any], *, retriable: bool) -> None:
+        """Ends the attempt: again after a pause if `retriable` and attempts remain, else for good."""
+        spec = self.claim.spec
+        backoff = _BACKOFF_MS * 2 ** (self.claim.attempt - 1)
+        self._end("fail", json.dumps(error), error["type"], int(retriable), spec.max_attempts, backoff)
+
+    def _end(self, script: str, *arguments: str | int) -> None:
+        held = self.claim
+        while True:
+            try:
+                answer = self._scripts.run(script, held.job, held.epoch, held.token, *arguments)
+                break
+            except Unavailable:
+                if time.monotonic() > self._deadline:
+                    raise
+                self._over.wait(0.2)
+        if answer != "ok":
+            raise LeaseLost(f"{held.job} epoch {held.epoch} is no longer ours")
+
+    def _renew(self, report: int, arguments: list[str | int]) -> None:
+        asked_at = time.monotonic()
+        held = self.claim
+        verdict = self._scripts.run("beat", held.job, held.epoch, held.token, self._lease_ms, report, *arguments)
+        if self._verdict != "lost":  # once lost, always lost: replies may overtake one another
+            self._verdict = verdict
+        if verdict != "lost":
+            self._deadline = asked_at + self._lease_seconds
+
+    def _beat(self) -> None:
+        last = time.monotonic()
+        while not self._over.wait(_BEAT_SECONDS):
+            try:
+                self._renew(_NO_REPORT, _arguments({}, (), (), (), {}))
+            except Unavailable as error:
+                log.warning("lease of %s not renewed: %s", self.claim.job, error)
+            except Exception:
+                log.exception("lease of %s not renewed", self.claim.job)
+            now = time.monotonic()
+            self.longest_gap_seconds = max(self.longest_gap_seconds, now - last)
+            last = now
+            if self._verdict == "lost" or now > self._deadline:
+                return
+
+
+def _arguments(
+    fields: Mapping[str, Any],
+    events: Sequence[tuple[str, Mapping[str, Any]]],
+    publish: Sequence[Checkpoint],
+    drop: Sequence[int],
+    totals: Mapping[str, int],
+) -> list[str | int]:
+    """The five counted lists of beat.lua."""
+    arguments: list[str | int] = [len(fields)]
+    for name, value in fields.items():
+        arguments += [name, value if isinstance(value, str) else json.dumps(value)]
+    arguments.append(len(events))
+    for kind, data in events:
+        arguments += [kind, json.dumps(data)]
+    arguments.append(len(publish))
+    for checkpoint in publish:
+        stored = checkpoint.model_dump(mode="json") | {"path": checkpoint.path}
+        arguments += [checkpoint.step, json.dumps(stored)]
+    arguments += [len(drop), *drop, len(totals)]
+    for name, amount in totals.items():
+        arguments += [name, amount]
+    return arguments

@@ -1,0 +1,58 @@
+"""Names of everything the queue keeps in Redis. One hash tag, so that scripts may touch several keys.
+
+| key | type | what |
+|---|---|---|
+| job:ID | hash | one job's record; `spec` is the JSON that was asked for |
+| checkpoints:ID | hash | step -> JSON of a published checkpoint |
+| events:ID | stream | bounded tail of what happened to a job |
+| jobs:TENANT | zset | every job of a tenant by sequence |
+| ready:TENANT | zset | jobs that may start, by (9 - priority) * 2^40 + sequence |
+| tenants | zset | tenants with ready jobs, by virtual time |
+| leases | zset | running jobs by the time (ms) their lease ends |
+| backoff | zset | jobs that wait before they are ready again, by due time (ms) |
+| claim:TOKEN | string | the job a claim got, for a claim sent twice |
+| idempotency:TENANT:KEY | string | "JOB HASH" of a submission |
+| datasets:TENANT | zset | data sets of a tenant by time (ms) |
+| dataset:ID | hash | one data set: tenant, record (JSON), uses |
+| keys | hash | HMAC of an API key -> JSON of what it may do |
+| counters | hash | totals for the metrics |
+| bell | list | rung when a job becomes ready |
+"""
+
+PREFIX = "{unroll}:"
+
+
+def job(job_id: str) -> str:
+    return f"{PREFIX}job:{job_id}"
+
+
+def checkpoints(job_id: str) -> str:
+    return f"{PREFIX}checkpoints:{job_id}"
+
+
+def events(job_id: str) -> str:
+    return f"{PREFIX}events:{job_id}"
+
+
+def jobs(tenant: str) -> str:
+    return f"{PREFIX}jobs:{tenant}"
+
+
+def ready(tenant: str) -> str:
+    return f"{PREFIX}ready:{tenant}"
+
+
+def dataset(dataset_id: str) -> str:
+    return f"{PREFIX}dataset:{dataset_id}"
+
+
+def datasets(tenant: str) -> str:
+    return f"{PREFIX}datasets:{tenant}"
+
+
+TENANTS = f"{PREFIX}tenants"
+LEASES = f"{PREFIX}leases"
+BACKOFF = f"{PREFIX}backoff"
+API_KEYS = f"{PREFIX}keys"
+COUNTERS = f"{PREFIX}counters"
+BELL = f"{PREFIX}bell"

@@ -1,0 +1,149 @@
+"""What the queue keeps of a job, a checkpoint and a data set, as the outside sees it. Knows no Redis."""
+
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rnncore.corpus import TextSummary
+from rnncore.spec import JobSpec
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Progress(_Record):
+    """Where a job stands. `ratio` is the share of its budget used."""
+
+    step: int = 0
+    characters: int = 0
+    ratio: float = 0.0
+    eta_seconds: float | None = None
+    characters_per_second: float | None = None
+
+
+class Scores(_Record):
+    """Losses in nats per symbol at `step`."""
+
+    step: int
+    train_loss: float | None = None
+    validation_loss: float | None = None
+    bits_per_character: float | None = Field(None, description="The validation loss in bits per symbol.")
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class QueuePlace(_Record):
+    """Why a queued job waits. `position` 1 is next."""
+
+    position: int
+    reason: Literal["no_free_worker", "backoff"]
+
+
+class JobError(_Record):
+    """Why a job failed."""
+
+    type: str
+    message: str
+    hint: str | None = None
+    log_tail: str = ""
+
+
+class Placement(_Record):
+    """Where a job runs or ran last."""
+
+    start: Literal["warm", "cold"]
+    node: str
+    device: str
+    threads: int
+
+
+class JobRecord(_Record):
+    """One job: what was asked for (`spec`) and what happened to it. Times in Unix seconds."""
+
+    id: str
+    object: Literal["job"] = "job"
+    state: JobState
+    spec: JobSpec
+    tenant: str
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    attempt: int = Field(0, description="Starts so far.")
+    epoch: int = Field(0, description="Rises at every claim; fences off earlier ones.")
+    progress: Progress = Progress()
+    last: Scores | None = None
+    best: Scores | None = None
+    primary_metric: Literal["validation_loss"] = "validation_loss"
+    queue: QueuePlace | None = None
+    error: JobError | None = None
+    warnings: list[str] = Field(default_factory=list)
+    placement: Placement | None = None
+    parameters_sha256: str | None = Field(None, description="SHA-256 of the final weights.safetensors.")
+    cancel_requested: bool = False
+
+
+class Checkpoint(_Record):
+    """One published checkpoint; `model` is the name it answers under."""
+
+    object: Literal["checkpoint"] = "checkpoint"
+    model: str
+    job: str
+    step: int
+    epoch: int
+    path: str = Field(exclude=True)
+    created_at: float
+    train_loss: float | None = None
+    validation_loss: float | None = None
+    bits_per_character: float | None = None
+    parameters_sha256: str
+    is_best: bool = False
+    is_latest: bool = False
+
+
+class Dataset(_Record):
+    """One uploaded data set. `blob` is where its bytes lie."""
+
+    id: str
+    object: Literal["dataset"] = "dataset"
+    kind: Literal["text"] = "text"
+    name: str | None = None
+    tenant: str
+    created_at: float
+    num_bytes: int
+    sha256: str
+    summary: TextSummary
+    uses: int = Field(0, description="Unfinished jobs that read it.")
+
+
+class Event(_Record):
+    """One thing that happened to a job. `id` rises; `data` depends on `type`."""
+
+    id: str
+    object: Literal["event"] = "event"
+    type: Literal["state", "metrics", "checkpoint", "message"]
+    created_at: float
+    data: dict[str, Any]
+
+
+class Claim(NamedTuple):
+    """The right to run a job: every write must show (epoch, token). `is_first` on the first start of the job."""
+
+    job: str
+    tenant: str
+    epoch: int
+    token: str
+    attempt: int
+    spec: JobSpec

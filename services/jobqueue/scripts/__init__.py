@@ -1,0 +1,62 @@
+"""The Lua scripts and the one way to run them: a connection, each script by name, Redis's faults as ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from importlib import resources
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from rnncore.errors import Overloaded, Unavailable
+
+# Longer than any blocking read, or redis-py gives up on an answer that is merely waited for.
+SOCKET_SECONDS = 30
+
+
+class RedisScripts:
+    """A Redis connection pool that runs the queue's scripts. Safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.redis: Any = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=SOCKET_SECONDS,
+            socket_connect_timeout=5,
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 3),
+        )
+
+    def run(self, name: str, *arguments: str | int | float) -> Any:
+        """Runs script `name`. A lost reply makes it run again, which each script allows for."""
+        with self.faults():
+            return self._scripts[name](args=list(arguments))
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Turns what Redis raises into Overloaded (its memory is full) or Unavailable."""
+        try:
+            yield
+        except redis.exceptions.OutOfMemoryError as error:
+            raise Overloaded("the queue's memory is full; delete ended jobs or raise Redis's maxmemory") from error
+        except redis.exceptions.ResponseError as error:
+            if "OOM" in str(error):
+                raise Overloaded("the queue's memory is full; delete ended jobs or raise Redis's maxmemory") from error
+            raise
+        except redis.exceptions.RedisError as error:
+            raise Unavailable(f"the queue does not answer: {error}") from error
+
+    def close(self) -> None:
+        self.redis.close()
+
+    @cached_property
+    def _scripts(self) -> dict[str, Any]:
+        folder = resources.files(__name__)
+        shared = folder.joinpath("_shared.lua").read_text()
+        return {
+            path.name.removesuffix(".lua"): self.redis.register_script(shared + path.read_text())
+            for path in folder.iterdir()
+            if path.name.endswith(".lua") and not path.name.startswith("_")
+        }

@@ -1,0 +1,102 @@
+-- What the scripts share; put before each of them. Lua has no rollback: check everything before the first write.
+local P = '{unroll}:'
+local EVENTS_KEPT = 2000
+local WORKER_LOSSES = 3
+
+local function now()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local function event(id, kind, data)
+  redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', EVENTS_KEPT, '*', 'type', kind, 'data', data)
+end
+
+local function state_event(id, state, reason)
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'attempt', 'epoch')
+  event(id, 'state', cjson.encode({state = state, reason = reason or cjson.null,
+    attempt = tonumber(job[1]), epoch = tonumber(job[2])}))
+end
+
+local function count(name)
+  redis.call('HINCRBY', P .. 'counters', name, 1)
+end
+
+-- Puts a job where claims find it. A tenant that had nothing ready rejoins at the present virtual time.
+local function make_ready(id)
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'priority', 'seq')
+  if not redis.call('ZSCORE', P .. 'tenants', job[1]) then
+    local first = redis.call('ZRANGE', P .. 'tenants', 0, 0, 'WITHSCORES')
+    local present = tonumber(first[2] or redis.call('HGET', P .. 'counters', 'virtual_time') or 0)
+    local own = tonumber(redis.call('HGET', P .. 'virtual_times', job[1]) or 0)
+    redis.call('ZADD', P .. 'tenants', math.max(present, own), job[1])
+  end
+  redis.call('ZADD', P .. 'ready:' .. job[1], (9 - tonumber(job[2])) * 2 ^ 40 + tonumber(job[3]), id)
+  redis.call('LPUSH', P .. 'bell', 1)
+  redis.call('LTRIM', P .. 'bell', 0, 15)
+end
+
+local function remove_ready(id, tenant)
+  redis.call('ZREM', P .. 'ready:' .. tenant, id)
+  if redis.call('ZCARD', P .. 'ready:' .. tenant) == 0 then
+    redis.call('ZREM', P .. 'tenants', tenant)
+  end
+end
+
+-- Ends a job for good and gives back what it held.
+local function finish(id, state, reason)
+  local key = P .. 'job:' .. id
+  local job = redis.call('HMGET', key, 'tenant', 'cell', 'dataset', 'validation_dataset')
+  redis.call('ZREM', P .. 'leases', id)
+  redis.call('ZREM', P .. 'backoff', id)
+  remove_ready(id, job[1])
+  redis.call('HSET', key, 'state', state, 'finished_at', now(), 'reason', reason)
+  for i = 3, 4 do
+    if job[i] and job[i] ~= '' and redis.call('EXISTS', P .. 'dataset:' .. job[i]) == 1 then
+      redis.call('HINCRBY', P .. 'dataset:' .. job[i], 'uses', -1)
+    end
+  end
+  count('finished:' .. job[2] .. ':' .. state .. ':' .. reason)
+  state_event(id, state, reason)
+end
+
+local function requeue(id, reason, delay)
+  redis.call('ZREM', P .. 'leases', id)
+  redis.call('HSET', P .. 'job:' .. id, 'state', 'queued', 'reason', reason)
+  if delay > 0 then
+    redis.call('ZADD', P .. 'backoff', now() + delay, id)
+  else
+    make_ready(id)
+  end
+  state_event(id, 'queued', reason)
+end
+
+local function failure(id, kind, message)
+  redis.call('HSET', P .. 'job:' .. id, 'error', cjson.encode({type = kind, message = message, log_tail = ''}))
+  finish(id, 'failed', kind)
+end
+
+-- The worker is gone, through no known fault of the job: run it again, unless it takes every worker with it.
+local function lose(id)
+  local key = P .. 'job:' .. id
+  if redis.call('HGET', key, 'cancel_requested') == '1' then
+    return finish(id, 'cancelled', 'cancelled')
+  end
+  local losses = redis.call('HINCRBY', key, 'worker_losses', 1)
+  if losses >= WORKER_LOSSES then
+    return failure(id, 'poison', 'the job lost ' .. losses .. ' workers without publishing a checkpoint between')
+  end
+  requeue(id, 'worker_lost', 0)
+end
+
+-- 'ok' if (epoch, token) is the present claim of a running job.
+local function holds(id, epoch, token)
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'state', 'epoch', 'token')
+  return job[1] == 'running' and job[2] == epoch and job[3] == token
+end
+
+-- A reply that was lost makes the client ask again: the end it already reached is still its own.
+local function ended_by(id, epoch, token)
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'state', 'epoch', 'token')
+  return job[1] ~= 'running' and job[2] == epoch and job[3] == token
+end

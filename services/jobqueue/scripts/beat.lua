@@ -1,0 +1,39 @@
+-- ARGV: id epoch token lease_ms report, then five counted lists: fields (name value), events (type data),
+-- checkpoints to publish (step json), checkpoints to drop (step), totals to raise (name amount).
+-- Renews the lease and writes what the trainer has to say. Answers ok, cancel or lost.
+-- Reports are numbered: one sent twice is written once.
+local id, epoch, token = ARGV[1], ARGV[2], ARGV[3]
+if not holds(id, epoch, token) then
+  return 'lost'
+end
+local key = P .. 'job:' .. id
+redis.call('ZADD', P .. 'leases', now() + tonumber(ARGV[4]), id)
+local at = 6
+local function take()
+  at = at + 1
+  return ARGV[at - 1]
+end
+if tonumber(ARGV[5]) > tonumber(redis.call('HGET', key, 'report')) then
+  redis.call('HSET', key, 'report', ARGV[5])
+  for _ = 1, tonumber(take()) do
+    local name = take()
+    redis.call('HSET', key, name, take())
+  end
+  for _ = 1, tonumber(take()) do
+    local kind = take()
+    event(id, kind, take())
+  end
+  for _ = 1, tonumber(take()) do
+    local step = take()
+    redis.call('HSET', P .. 'checkpoints:' .. id, step, take())
+    redis.call('HSET', key, 'worker_losses', 0)
+  end
+  for _ = 1, tonumber(take()) do
+    redis.call('HDEL', P .. 'checkpoints:' .. id, take())
+  end
+  for _ = 1, tonumber(take()) do
+    local name = take()
+    redis.call('HINCRBY', P .. 'counters', name, take())
+  end
+end
+return redis.call('HGET', key, 'cancel_requested') == '1' and 'cancel' or 'ok'

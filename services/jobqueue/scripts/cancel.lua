@@ -1,0 +1,12 @@
+-- ARGV: id tenant. Answers ok or missing. A job that has ended stays as it ended.
+local id = ARGV[1]
+local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'state')
+if job[1] ~= ARGV[2] then
+  return 'missing'
+end
+if job[2] == 'queued' then
+  finish(id, 'cancelled', 'cancelled')
+elseif job[2] == 'running' then
+  redis.call('HSET', P .. 'job:' .. id, 'cancel_requested', 1)
+end
+return 'ok'

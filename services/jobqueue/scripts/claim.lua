@@ -1,0 +1,40 @@
+-- ARGV: token lease_ms. Reaps and promotes, then hands out the next job, or nothing.
+-- The token is the caller's, so that a claim sent twice gets the same job.
+local BATCH = 100
+local token, lease = ARGV[1], tonumber(ARGV[2])
+
+local function answer(id)
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'epoch', 'attempt', 'spec')
+  return {id, job[1], job[2], token, job[3], job[4]}
+end
+
+local held = redis.call('GET', P .. 'claim:' .. token)
+if held then
+  return redis.call('HGET', P .. 'job:' .. held, 'token') == token and answer(held) or false
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now(), 'LIMIT', 0, BATCH)) do
+  lose(id)
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'backoff', '-inf', now(), 'LIMIT', 0, BATCH)) do
+  redis.call('ZREM', P .. 'backoff', id)
+  make_ready(id)
+end
+local first = redis.call('ZRANGE', P .. 'tenants', 0, 0, 'WITHSCORES')
+if not first[1] then
+  return false
+end
+local tenant, time = first[1], tonumber(first[2])
+local id = redis.call('ZRANGE', P .. 'ready:' .. tenant, 0, 0)[1]
+redis.call('HSET', P .. 'virtual_times', tenant, time + 1)
+redis.call('HSET', P .. 'counters', 'virtual_time', time)
+redis.call('ZADD', P .. 'tenants', time + 1, tenant)
+remove_ready(id, tenant)
+local key = P .. 'job:' .. id
+redis.call('HINCRBY', key, 'epoch', 1)
+redis.call('HINCRBY', key, 'attempt', 1)
+redis.call('HSETNX', key, 'started_at', now())
+redis.call('HSET', key, 'state', 'running', 'token', token, 'report', 0, 'reason', 'claimed')
+redis.call('ZADD', P .. 'leases', now() + lease, id)
+redis.call('SET', P .. 'claim:' .. token, id, 'PX', math.max(lease, 60000))
+state_event(id, 'running', 'claimed')
+return answer(id)

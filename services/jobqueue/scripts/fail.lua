@@ -1,0 +1,19 @@
+-- ARGV: id epoch token error(json) error_type retriable(0|1) max_attempts backoff_ms. Answers ok or lost.
+local id, epoch, token = ARGV[1], ARGV[2], ARGV[3]
+if ended_by(id, epoch, token) then
+  return 'ok'
+end
+if not holds(id, epoch, token) then
+  return 'lost'
+end
+local key = P .. 'job:' .. id
+local failures = redis.call('HINCRBY', key, 'failures', 1)
+redis.call('HSET', key, 'error', ARGV[4])
+if redis.call('HGET', key, 'cancel_requested') == '1' then
+  finish(id, 'cancelled', 'cancelled')
+elseif ARGV[6] == '1' and failures < tonumber(ARGV[7]) then
+  requeue(id, 'backoff', tonumber(ARGV[8]))
+else
+  finish(id, 'failed', ARGV[5])
+end
+return 'ok'

@@ -1,0 +1,37 @@
+-- ARGV: id tenant spec dataset validation_dataset priority cell idempotency_key body_hash idempotency_seconds
+-- Answers {created|existing, id}, {conflict, id} or {no_dataset, field}.
+local id, tenant = ARGV[1], ARGV[2]
+local idempotency = P .. 'idempotency:' .. tenant .. ':' .. ARGV[8]
+if redis.call('EXISTS', P .. 'job:' .. id) == 1 then
+  return {'created', id}
+end
+if ARGV[8] ~= '' then
+  local before = redis.call('GET', idempotency)
+  if before then
+    local known, hash = string.match(before, '^(%S+) (%S+)$')
+    return {hash == ARGV[9] and 'existing' or 'conflict', known}
+  end
+end
+for i, field in ipairs({'dataset', 'validation_dataset'}) do
+  local set = ARGV[3 + i]
+  if set ~= '' and redis.call('HGET', P .. 'dataset:' .. set, 'tenant') ~= tenant then
+    return {'no_dataset', field}
+  end
+end
+local seq = redis.call('INCR', P .. 'sequence')
+redis.call('HSET', P .. 'job:' .. id, 'id', id, 'tenant', tenant, 'spec', ARGV[3], 'dataset', ARGV[4],
+  'validation_dataset', ARGV[5], 'priority', ARGV[6], 'cell', ARGV[7], 'seq', seq, 'state', 'queued',
+  'reason', 'submitted', 'created_at', now(), 'epoch', 0, 'attempt', 0, 'failures', 0, 'worker_losses', 0)
+for i = 4, 5 do
+  if ARGV[i] ~= '' then
+    redis.call('HINCRBY', P .. 'dataset:' .. ARGV[i], 'uses', 1)
+  end
+end
+redis.call('ZADD', P .. 'jobs:' .. tenant, seq, id)
+if ARGV[8] ~= '' then
+  redis.call('SET', idempotency, id .. ' ' .. ARGV[9], 'EX', ARGV[10])
+end
+count('submitted:' .. ARGV[7])
+state_event(id, 'queued', 'submitted')
+make_ready(id)
+return {'created', id}

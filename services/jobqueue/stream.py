@@ -1,0 +1,52 @@
+"""Events of one job as they come, for asyncio. Knows no HTTP."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import redis.asyncio
+import redis.exceptions
+
+from rnncore.errors import Unavailable
+from services.jobqueue import keys
+from services.jobqueue.queue import event_of
+from services.jobqueue.records import Event, JobState
+from services.jobqueue.scripts import SOCKET_SECONDS
+
+
+class EventStream:
+    """Follows jobs' event streams. One connection a follower, given back when it leaves."""
+
+    def __init__(self, url: str) -> None:
+        self._redis: Any = redis.asyncio.Redis.from_url(url, decode_responses=True, socket_timeout=SOCKET_SECONDS)
+
+    async def follow(self, job_id: str, after: str, *, wait_seconds: float) -> AsyncIterator[Event | None]:
+        """Events behind `after` ("0": from the first one kept); None after each `wait_seconds` of silence.
+
+        Ends with the event of a terminal state, or at once if that lies behind. Raises Unavailable if Redis goes away.
+        """
+        block = int(wait_seconds * 1000)
+        try:
+            while True:
+                has_ended = await self._has_ended(job_id)
+                answer = await self._redis.xread(
+                    {keys.events(job_id): after}, count=100, block=None if has_ended else block
+                )
+                if not answer and has_ended:
+                    return
+                if not answer:
+                    yield None
+                for event_id, fields in answer[0][1] if answer else ():
+                    after = event_id
+                    yield event_of(event_id, fields)
+                    if fields["type"] == "state" and JobState(json.loads(fields["data"])["state"]).is_terminal:
+                        return
+        except redis.exceptions.RedisError as error:
+            raise Unavailable(f"the queue does not answer: {error}") from error
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def _has_ended(self, job_id: str) -> bool:
+        state = await self._redis.hget(keys.job(job_id), "state")
+        return state is None or JobState(state).is_terminal

@@ -1,0 +1,1 @@
+"""The sampler: answers with any checkpoint, in a process of its own."""

@@ -1,0 +1,167 @@
+"""Environment variables -> Settings, read once at the door of each process. Knows no room."""
+
+import hashlib
+import os
+import secrets
+import stat
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MEGABYTE = 1 << 20
+
+
+class Settings(BaseSettings):
+    """Every setting of the server. The field's environment variable is its alias."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    home: Path = Field(
+        Path("~/.unroll"),
+        validation_alias="UNROLL_HOME",
+        description="Where everything of one installation lies.",
+    )
+    host: str = Field(
+        "127.0.0.1",
+        validation_alias="UNROLL_HOST",
+        description="Address the public process listens on.",
+    )
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        validation_alias="UNROLL_PORT",
+        description="Its port; 0: any free one.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        validation_alias="UNROLL_ALLOWED_HOSTS",
+        description="Host headers answered besides the loopback's, comma separated.",
+    )
+    redis_url: str | None = Field(
+        None,
+        validation_alias="REDIS_URL",
+        description="Redis to use; unset: an embedded one.",
+    )
+    redis_durability: Literal["checked", "external"] = Field(
+        "checked",
+        validation_alias="UNROLL_REDIS_DURABILITY",
+        description="external: a Redis that forbids CONFIG is known to be durable.",
+    )
+    ray_address: str | None = Field(
+        None,
+        validation_alias="RAY_ADDRESS",
+        description="Ray cluster to use; unset: a local one.",
+    )
+    storage: str | None = Field(
+        None,
+        validation_alias="UNROLL_STORAGE",
+        description="fsspec URL of data sets and checkpoints; unset: under UNROLL_HOME.",
+    )
+    sampler_url: str | None = Field(
+        None,
+        validation_alias="UNROLL_SAMPLER_URL",
+        description="Sampler process; unset: a unix socket of this machine.",
+    )
+    sampler_host: str = Field(
+        "127.0.0.1",
+        validation_alias="UNROLL_SAMPLER_HOST",
+        description="Address the sampler listens on where it has a URL.",
+    )
+    secret_file: Path | None = Field(
+        None,
+        validation_alias="UNROLL_SECRET_FILE",
+        description="Secret that signs keys and checkpoints; unset: under UNROLL_HOME.",
+    )
+    lease_seconds: float = Field(
+        15.0,
+        ge=1,
+        le=600,
+        validation_alias="UNROLL_LEASE_SECONDS",
+        description="A job whose trainer is silent so long runs again.",
+    )
+    max_upload_bytes: int = Field(
+        512 * MEGABYTE,
+        ge=1,
+        validation_alias="UNROLL_MAX_UPLOAD_BYTES",
+        description="Largest data set accepted.",
+    )
+    retention_days: float = Field(
+        90,
+        gt=0,
+        validation_alias="UNROLL_RETENTION_DAYS",
+        description="Days an idempotency key is remembered at most.",
+    )
+    dispatcher_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        validation_alias="UNROLL_DISPATCHER_METRICS_PORT",
+        description="Port of the dispatcher's /metrics; 0: none.",
+    )
+    dispatcher_host: str = Field(
+        "127.0.0.1",
+        validation_alias="UNROLL_DISPATCHER_HOST",
+        description="Address the dispatcher's /metrics listens on.",
+    )
+    trainers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        validation_alias="UNROLL_TRAINERS",
+        description="Warm trainers kept on each node without a GPU.",
+    )
+
+    @cached_property
+    def root(self) -> Path:
+        """UNROLL_HOME, absolute, existing, private."""
+        root = self.home.expanduser().absolute()
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return root
+
+    @cached_property
+    def sampler_socket(self) -> Path:
+        """Where the sampler listens on one machine: in a short private folder, for socket paths end at 107 bytes."""
+        return socket_folder(self.root) / "sampler.sock"
+
+    @cached_property
+    def storage_url(self) -> str:
+        return self.storage or str(self.root / "storage")
+
+    @cached_property
+    def secret(self) -> bytes:
+        """The signing secret; made at the first use where nobody gave one."""
+        return private_value(self.secret_file or self.root / "secret").encode()
+
+
+def socket_folder(root: Path) -> Path:
+    """A private folder with a short path that belongs to the home `root`."""
+    name = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"unroll-{os.getuid()}-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
+        raise PermissionError(f"{folder} is not a private folder of this user; remove it")
+    return folder
+
+
+def private_value(path: Path, prefix: str = "") -> str:
+    """The random value in `path`, made once, readable by its owner alone; one value however many processes ask."""
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(prefix + secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,55 @@
+// Asks /v1 with the session's cookie: JSON, and answers that stream. Knows no page.
+
+/** What /v1 refused, in its own words. */
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+  }
+}
+
+const csrfToken = () => document.querySelector('meta[name="csrf-token"]').content;
+
+async function refusal(response) {
+  const body = await response.json().catch(() => null);
+  return new ApiError(body?.error?.message ?? `the server answered ${response.status}`, response.status);
+}
+
+export async function getJson(path) {
+  const response = await fetch(path, { headers: { accept: "application/json" } });
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
+/** Yields the text of each piece of a streamed completion; throws ApiError on an error event or an early end. */
+export async function* complete(request, signal) {
+  const response = await fetch("/v1/completions", {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-csrf-token": csrfToken() },
+    body: JSON.stringify({ ...request, stream: true }),
+    signal,
+  });
+  if (!response.ok) throw await refusal(response);
+  for await (const data of frames(response.body)) {
+    if (data === "[DONE]") return;
+    const chunk = JSON.parse(data);
+    if (chunk.error) throw new ApiError(chunk.error.message, response.status);
+    for (const choice of chunk.choices) yield choice.text;
+  }
+  throw new ApiError("the stream broke off before its end", response.status);
+}
+
+/** The `data` of each server-sent event in a body. */
+async function* frames(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let pending = "";
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    const events = (pending + piece.value).replaceAll("\r\n", "\n").split("\n\n");
+    pending = events.pop();
+    for (const event of events) {
+      const lines = event.split("\n").filter((line) => line.startsWith("data:"));
+      if (lines.length) yield lines.map((line) => line.slice(5).replace(/^ /, "")).join("\n");
+    }
+  }
+}

@@ -1,0 +1,86 @@
+"""What the public process and the sampler say to one another, and what a client may ask of `/v1/completions`."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_PROMPT_SYMBOLS = 100_000
+MAX_TOKENS = 16_384
+
+
+def _is_text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"lone surrogate at offset {error.start} is not text; remove it") from error
+    return text
+
+
+Text = Annotated[str, StringConstraints(max_length=MAX_PROMPT_SYMBOLS), AfterValidator(_is_text)]
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_is_text)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StreamOptions(_Message):
+    """What a stream tells besides text."""
+
+    include_usage: bool = Field(False, description="A last chunk without choices that counts tokens.")
+
+
+class CompletionRequest(_Message):
+    """A text to continue. A token is one symbol of the model's vocabulary."""
+
+    model: str = Field(max_length=200, description="`<job>` (its best checkpoint), `<job>:latest` or `<job>:step-N`.")
+    prompt: Text = Field("", description="Text to continue; empty: start as a text does.")
+    max_tokens: int = Field(16, ge=0, le=MAX_TOKENS, description="Symbols to write at most.")
+    temperature: float = Field(1.0, ge=0, le=10, description="0 takes the likeliest symbol each time.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Draw from the likeliest symbols of this mass alone.")
+    top_k: int | None = Field(None, ge=1, le=100_000, description="Draw from this many likeliest symbols alone.")
+    n: int = Field(1, ge=1, le=16, description="How many continuations.")
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = Field(
+        None, description="Ends the text where it would appear; not part of the text."
+    )
+    seed: int | None = Field(None, ge=0, le=2**63 - 1, description="The same seed writes the same text.")
+    stream: bool = Field(False, description="Send server-sent events as the text is written.")
+    stream_options: StreamOptions | None = None
+    user: str | None = Field(None, max_length=512, description="Accepted for compatibility; not used.")
+
+
+class SampleCommand(_Message):
+    """The public process to the sampler: the request, and which stored checkpoint answers it."""
+
+    request: CompletionRequest
+    checkpoint: str
+    fingerprint: str
+
+
+class Choice(_Message):
+    """One continuation."""
+
+    text: str
+    index: int
+    logprobs: None = None
+    finish_reason: Literal["stop", "length"] | None
+
+
+class Usage(_Message):
+    """Symbols read and written."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Completion(_Message):
+    """OpenAI's completion object; as a chunk of a stream, `finish_reason` is null until a choice ends."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    system_fingerprint: str
+    usage: Usage | None = None

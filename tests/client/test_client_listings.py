@@ -1,0 +1,83 @@
+"""`jobs`, `datasets`, `models`, `cancel`, `logs`, `version`: what is printed."""
+
+import json
+
+from fake_unroll_server import DATASET, JOB, Reply, answer, dataset, listed, record
+
+
+def test_jobs_are_a_table_for_people_and_an_array_for_programs(server, unroll_command):
+    best = {"step": 350, "bits_per_character": 2.164}
+    row = record("running", best=best, progress={"step": 350, "ratio": 0.5})
+    server.on("GET", "/v1/jobs", listed(row))
+    table = unroll_command("jobs", "--state", "running", "--limit", "3")
+    header, line = table.stdout.splitlines()
+    assert header.split() == ["ID", "STATE", "NAME", "CELL", "STEP", "DONE", "BITS/CHAR", "CREATED"]
+    assert line.split()[:7] == [JOB, "running", "plays", "gru", "350", "50%", "2.164"]
+    assert server.requests[0].query == {"state": "running", "limit": "3"}
+    assert json.loads(unroll_command("jobs", "--json").stdout) == [row]
+
+
+def test_hostile_name_stays_in_its_cell(server, unroll_command):
+    row = record("queued")
+    row["spec"]["name"] = "a\n\x1b[2J\u202eb"
+    server.on("GET", "/v1/jobs", listed(row))
+    assert r"a\n\x1b[2J\u202eb" in unroll_command("jobs").stdout.splitlines()[1]
+
+
+def test_one_job_is_shown_with_its_whole_spec(server, unroll_command):
+    failed = record("failed", error={"type": "poison", "message": "three workers died"}, warnings=["short text"])
+    server.on("GET", f"/v1/jobs/{JOB}", answer(failed))
+    lines = unroll_command("jobs", "show", JOB).stdout.splitlines()
+    for line in (
+        f"id           {JOB}",
+        "state        failed",
+        "error        poison: three workers died",
+        "warning      short text",
+        "model.cell   gru",
+        "train.max_steps 700",
+    ):
+        assert line in lines
+
+
+def test_cancel_tells_the_state_that_the_server_answers(server, unroll_command):
+    running, ended = record("running", cancel_requested=True), record("cancelled", cancel_requested=True)
+    server.on("POST", f"/v1/jobs/{JOB}/cancel", answer(running), answer(ended))
+    assert unroll_command("cancel", JOB).stdout == "running, ends at its next step\n"
+    assert unroll_command("cancel", JOB).stdout == "cancelled\n"
+
+
+def test_log_is_printed_as_it_is(server, unroll_command):
+    server.on("GET", f"/v1/jobs/{JOB}/logs", Reply(body="zwölf\nno end".encode()))
+    assert unroll_command("logs", JOB).stdout == "zwölf\nno end"
+
+
+def test_data_sets_are_listed_shown_uploaded_and_deleted(server, unroll_command, tmp_path):
+    server.on("GET", "/v1/datasets", listed(dataset()))
+    server.on("GET", f"/v1/datasets/{DATASET}", answer(dataset()))
+    server.on("POST", "/v1/datasets", answer(dataset()))
+    gone = {"id": DATASET, "object": "dataset", "deleted": True}
+    server.on("DELETE", f"/v1/datasets/{DATASET}", answer(gone))
+    text = tmp_path / "plays.txt"
+    text.write_text("to be")
+    assert unroll_command("datasets").stdout == unroll_command("datasets", "list").stdout
+    assert unroll_command("datasets").stdout.splitlines()[1].split()[:6] == [
+        *(DATASET, "plays.txt", "text", "11", "11", "0"),
+    ]
+    assert json.loads(unroll_command("datasets", "list", "--json").stdout) == [dataset()]
+    assert "num_distinct 7" in unroll_command("datasets", "show", DATASET).stdout
+    assert unroll_command("datasets", "upload", str(text), "--name", "mine").stdout == f"{DATASET}\n"
+    assert server.asked("POST", "/v1/datasets")[0].query == {"kind": "text", "name": "mine"}
+    assert json.loads(unroll_command("datasets", "delete", DATASET, "--json").stdout) == gone
+
+
+def test_models_are_listed_with_or_without_checkpoints(server, unroll_command):
+    model = {"id": f"{JOB}:step-7", "object": "model", "created": 1700000000, "owned_by": "default"}
+    server.on("GET", "/v1/models", listed(model))
+    assert unroll_command("models", "--checkpoints").stdout.splitlines()[1].split()[0] == f"{JOB}:step-7"
+    assert json.loads(unroll_command("models", "--json").stdout) == [model]
+    assert [request.query.get("checkpoints") for request in server.requests] == ["true", None]
+
+
+def test_version_is_the_distributions(unroll_command):
+    assert unroll_command("version").stdout.count(".") == 2
+    assert set(json.loads(unroll_command("version", "--json").stdout)) == {"version"}

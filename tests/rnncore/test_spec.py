@@ -1,0 +1,169 @@
+"""JobSpec: its defaults, its bounds, and that it survives the wire."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import annotated_types
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from rnncore.spec import JobSpec, ModelSpec, TrainSpec
+
+DATASET = "ds-0123456789abcdef0123456789abcdef"
+REQUIRED: dict[type[BaseModel], dict[str, Any]] = {ModelSpec: {}, TrainSpec: {}, JobSpec: {"dataset": DATASET}}
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    assert JobSpec(dataset=DATASET).model_dump() == {
+        "task": "language_model",
+        "dataset": DATASET,
+        "validation_dataset": None,
+        "name": None,
+        "init_from": None,
+        "model": {
+            "cell": "lstm",
+            "hidden_size": 320,
+            "num_layers": 1,
+            "embedding_size": 64,
+            "dropout": 0.25,
+            "forget_bias": 1.0,
+            "tie_weights": False,
+            "unknown": False,
+        },
+        "train": {
+            "batch_size": 32,
+            "tbptt_steps": 64,
+            "max_steps": 5000,
+            "max_epochs": None,
+            "max_seconds": None,
+            "learning_rate": 4e-3,
+            "schedule": "cosine",
+            "warmup_steps": 100,
+            "weight_decay": 0.01,
+            "gradient_clip_norm": 1.0,
+            "precision": "auto",
+            "seed": 0,
+            "validation_fraction": 0.1,
+            "validate_every_steps": 500,
+            "checkpoint_every_steps": 500,
+            "keep_checkpoints": 10,
+            "early_stop_patience": None,
+            "sample_prompts": (),
+        },
+        "priority": 5,
+        "max_attempts": 3,
+        "metadata": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("limits", "max_steps"),
+    [({}, 5000), ({"max_steps": 7}, 7), ({"max_epochs": 2}, None), ({"max_seconds": 3.5}, None)],
+)
+def test_max_steps_has_a_default_only_where_no_limit_is_named(limits: dict[str, Any], max_steps: int | None) -> None:
+    assert TrainSpec(**limits).max_steps == max_steps
+
+
+def _bounds() -> Iterator[Any]:
+    """(part, field, a value just outside one of its bounds), for every bound there is."""
+    for part in REQUIRED:
+        for name, field in part.model_fields.items():
+            for rule in field.metadata:
+                match rule:
+                    case annotated_types.Ge(ge=limit):
+                        outside = limit - 1
+                    case annotated_types.Gt(gt=limit) | annotated_types.Lt(lt=limit):
+                        outside = limit
+                    case annotated_types.Le(le=limit):
+                        outside = limit + 1
+                    case _:
+                        continue
+                yield pytest.param(part, name, outside, id=f"{part.__name__}.{name}={outside}")
+
+
+@pytest.mark.parametrize(("part", "field", "outside"), list(_bounds()))
+def test_value_outside_a_bound_is_refused_naming_the_field(part: type[BaseModel], field: str, outside: float) -> None:
+    with pytest.raises(ValidationError) as caught:
+        part.model_validate(REQUIRED[part] | {field: outside})
+    assert [error["loc"] for error in caught.value.errors()] == [(field,)]
+
+
+@pytest.mark.parametrize("part", list(REQUIRED))
+def test_every_number_is_bounded_on_both_sides(part: type[BaseModel]) -> None:
+    for name, field in part.model_fields.items():
+        if field.annotation in (int, float, int | None, float | None):
+            kinds = {type(rule) for rule in field.metadata}
+            assert kinds & {annotated_types.Ge, annotated_types.Gt}, name
+            assert kinds & {annotated_types.Le, annotated_types.Lt}, name
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"epochs": 3}, ("epochs",)),
+        ({"model": {"hidden": 7}}, ("model", "hidden")),
+        ({"train": {"lr": 0.1}}, ("train", "lr")),
+    ],
+)
+def test_unknown_field_is_refused_naming_it(body: dict[str, Any], where: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        JobSpec.model_validate({"dataset": DATASET} | body)
+    assert [(error["type"], error["loc"]) for error in caught.value.errors()] == [("extra_forbidden", where)]
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"dataset": "../secret"}, ("dataset",)),
+        ({"init_from": "-rf"}, ("init_from",)),
+        ({"name": ""}, ("name",)),
+        ({"model": {"cell": "transformer"}}, ("model", "cell")),
+        ({"train": {"learning_rate": float("nan")}}, ("train", "learning_rate")),
+        ({"train": {"sample_prompts": ["a"] * 5}}, ("train", "sample_prompts")),
+        ({"metadata": {str(n): "" for n in range(17)}}, ("metadata",)),
+    ],
+)
+def test_value_of_a_wrong_form_is_refused_naming_the_field(body: dict[str, Any], where: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        JobSpec.model_validate({"dataset": DATASET} | body)
+    assert [error["loc"] for error in caught.value.errors()] == [where]
+
+
+def test_tied_weights_of_unequal_sizes_are_refused_with_both_ways_out() -> None:
+    with pytest.raises(ValidationError, match=r"got 5 and 7; set embedding_size to 7 or tie_weights to false"):
+        ModelSpec(tie_weights=True, embedding_size=5, hidden_size=7)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        JobSpec(dataset=DATASET),
+        JobSpec(
+            dataset=DATASET,
+            validation_dataset="ds-" + "f" * 32,
+            name="한국어 \N{GRINNING FACE}",
+            init_from="job-1:step-800",
+            model=ModelSpec(cell="gru", hidden_size=7, num_layers=2, dropout=0.1, unknown=True),
+            train=TrainSpec(max_seconds=0.1, learning_rate=1e-7, gradient_clip_norm=None, sample_prompts=("a", "\n")),
+            metadata={"k": "v"},
+        ),
+    ],
+)
+def test_spec_survives_json_unchanged(spec: JobSpec) -> None:
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_spec_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        JobSpec(dataset=DATASET).priority = 9  # type: ignore[misc]
+
+
+def test_floor_modules_load_no_torch() -> None:
+    program = (
+        "import sys, rnncore.spec, rnncore.vocabulary, rnncore.corpus, rnncore.manifest, rnncore.errors\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'pytorch_lightning', 'safetensors', 'ray'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,222 @@
+"""Claims jobs and places them on warm trainers. Holds no truth: its death harms nothing, its successor adopts the pool.
+
+`python -m workers.dispatcher` needs REDIS_URL and RAY_ADDRESS (or a Ray cluster on this machine).
+"""
+
+import logging
+import os
+import secrets
+import signal
+import threading
+import time
+from typing import Any, Literal, NamedTuple, cast
+
+import ray
+from prometheus_client import Counter, Gauge, start_http_server
+from ray.exceptions import RayActorError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rnncore.errors import Overloaded, Unavailable
+from services.jobqueue import claims
+from services.jobqueue.records import Claim
+from services.jobqueue.scripts import RedisScripts
+from services.settings import Settings
+from workers.trainer import TrainerActor
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "unroll"
+_POLL_SECONDS = 0.5
+_RAY_FAULTS = 20
+_JOBS_PER_TRAINER = 100
+_PASSED_ON = ("UNROLL_", "REDIS_URL")
+
+CLAIMS = Counter("unroll_dispatcher_claims", "Jobs handed to a trainer.", ["start"])
+TRAINERS = Gauge("unroll_trainers", "Trainer processes by what they do.", ["state"])
+
+
+class _Work(NamedTuple):
+    claim: Claim
+    future: Any
+
+
+class _Seat:
+    """One place for a trainer on one node: the actor that sits there, and what it is at."""
+
+    def __init__(self, name: str, node_id: str, *, threads: int, num_gpus: int) -> None:
+        self.name = name
+        self.node_id = node_id
+        self.threads = threads
+        self.num_gpus = num_gpus
+        self.actor: Any = None
+        self.ready: Any = None
+        self.work: _Work | None = None
+        self.jobs_run = 0
+        self.is_warm = False
+
+
+class Dispatcher:
+    """Keeps the seats of every node filled with warm trainers, and the trainers busy while jobs wait."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._scripts = RedisScripts(settings.redis_url or "")
+        self._seats: dict[str, _Seat] = {}
+        self._token: str | None = None
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Works until `stop`. Raises RayError if Ray stays away."""
+        ray_faults = 0
+        while not self._over.is_set():
+            try:
+                self.step()
+                ray_faults = 0
+            except (Unavailable, Overloaded) as error:
+                log.warning("%s", error)
+                self._over.wait(_POLL_SECONDS)
+            except RayError as error:
+                log.warning("%s", error)
+                ray_faults += 1
+                if ray_faults > _RAY_FAULTS:
+                    raise  # a fresh process finds a fresh cluster
+                self._over.wait(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def step(self) -> None:
+        """One round: look after the pool, hand out a job for each idle trainer, wait a moment for news."""
+        self._seat_nodes()
+        for seat in self._seats.values():
+            self._look_after(seat)
+        idle = [seat for seat in self._seats.values() if seat.is_warm and seat.work is None]
+        TRAINERS.labels("idle").set(len(idle))
+        TRAINERS.labels("busy").set(sum(seat.work is not None for seat in self._seats.values()))
+        for seat in idle:
+            if not self._give_work(seat):
+                break
+        if any(seat.is_warm and seat.work is None for seat in self._seats.values()):
+            claims.wait_for_job(self._scripts, _POLL_SECONDS)
+        else:
+            self._wait_for_trainers()
+
+    def _seat_nodes(self) -> None:
+        nodes = {node["NodeID"]: node["Resources"] for node in cast(Any, ray).nodes() if node["Alive"]}
+        for node_id, resources in nodes.items():
+            gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+            count = gpus or (self._settings.trainers if cpus else 0)
+            for number in range(count):
+                name = f"trainer-{node_id[:12]}-{number}"
+                if name not in self._seats:
+                    threads = max(1, cpus // count)
+                    self._seats[name] = _Seat(name, node_id, threads=threads, num_gpus=1 if gpus else 0)
+        for name in [name for name, seat in self._seats.items() if seat.node_id not in nodes]:
+            self._lost(self._seats.pop(name), "its node left the cluster")
+
+    def _look_after(self, seat: _Seat) -> None:
+        if seat.actor is None:
+            self._fill(seat)
+        if seat.ready is not None and ray.wait([seat.ready], timeout=0)[0]:
+            self._welcome(seat)
+        if seat.work is not None and ray.wait([seat.work.future], timeout=0)[0]:
+            self._finished(seat)
+
+    def _fill(self, seat: _Seat) -> None:
+        """Adopts the actor an earlier dispatcher left at this seat, or starts one."""
+        environment = {k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)}
+        seat.actor = TrainerActor.options(
+            name=seat.name,
+            namespace=NAMESPACE,
+            get_if_exists=True,
+            lifetime="detached",
+            num_cpus=0,
+            num_gpus=seat.num_gpus,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(seat.node_id, soft=False),
+        ).remote(environment, seat.threads)
+        seat.ready, seat.is_warm, seat.jobs_run = seat.actor.ping.remote(), False, 0
+
+    def _welcome(self, seat: _Seat) -> None:
+        try:
+            state = ray.get(seat.ready)
+        except RayActorError as error:
+            self._lost(seat, str(error))
+            return
+        if state["job"] is None:
+            seat.ready, seat.is_warm = None, True
+            log.info("%s is warm, pid %s", seat.name, state["pid"])
+        else:  # still at a job that an earlier dispatcher gave it, whose lease it holds itself
+            seat.ready = seat.actor.ping.remote()
+
+    def _give_work(self, seat: _Seat) -> bool:
+        # The token outlives a lost answer, so that asking again gets the same job and not a second one.
+        self._token = self._token or secrets.token_hex(16)
+        claim = claims.claim(self._scripts, lease_seconds=self._settings.lease_seconds, token=self._token)
+        self._token = None
+        if claim is None:
+            return False
+        start: Literal["warm", "cold"] = "warm"
+        seat.work = _Work(claim, seat.actor.run.remote(tuple(claim), start))
+        CLAIMS.labels(start).inc()
+        log.info("%s (attempt %d, epoch %d) given to %s", claim.job, claim.attempt, claim.epoch, seat.name)
+        return True
+
+    def _finished(self, seat: _Seat) -> None:
+        assert seat.work is not None
+        work = seat.work
+        try:
+            outcome = ray.get(work.future)
+        except RayActorError as error:
+            self._lost(seat, str(error))
+            return
+        except RayError as error:
+            log.error("%s on %s: %s", work.claim.job, seat.name, error)
+            outcome = "broken"
+            claims.lose(self._scripts, work.claim)
+        log.info("%s on %s: %s", work.claim.job, seat.name, outcome)
+        seat.work = None
+        seat.jobs_run += 1
+        if outcome != "succeeded" or seat.jobs_run >= _JOBS_PER_TRAINER:
+            self._retire(seat)
+
+    def _retire(self, seat: _Seat) -> None:
+        """A fresh process for the next job: nothing of a failed or cancelled one is left behind."""
+        ray.kill(seat.actor)
+        seat.actor, seat.ready, seat.is_warm = None, None, False
+
+    def _lost(self, seat: _Seat, why: str) -> None:
+        log.warning("%s died: %s", seat.name, why.splitlines()[0])
+        if seat.work is not None:
+            claims.lose(self._scripts, seat.work.claim)
+        seat.actor, seat.ready, seat.work, seat.is_warm = None, None, None, False
+
+    def _wait_for_trainers(self) -> None:
+        pending = [seat.work.future for seat in self._seats.values() if seat.work is not None]
+        pending += [seat.ready for seat in self._seats.values() if seat.ready is not None and not seat.work]
+        if pending:
+            ray.wait(pending, num_returns=1, timeout=_POLL_SECONDS)
+        else:
+            time.sleep(_POLL_SECONDS)
+
+
+def main() -> None:
+    """Connects to Ray and works until SIGTERM."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    settings = Settings()
+    ray.init(
+        address=settings.ray_address or "auto",
+        namespace=NAMESPACE,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+    )
+    if settings.dispatcher_metrics_port:
+        start_http_server(settings.dispatcher_metrics_port, addr=settings.dispatcher_host)
+    dispatcher = Dispatcher(settings)
+    signal.signal(signal.SIGTERM, lambda *_: dispatcher.stop())
+    signal.signal(signal.SIGINT, lambda *_: dispatcher.stop())
+    log.info("dispatcher ready")
+    dispatcher.run()
+
+
+if __name__ == "__main__":
+    main()

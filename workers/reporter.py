@@ -1,0 +1,212 @@
+"""Tells the queue and the storage what a training run does: history, log lines, checkpoints, progress.
+
+An `rnncore.loop.Observer`. Everything that another process can see passes the fence of the claim.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal
+
+import ray
+import torch
+
+from rnncore.checkpoint import Snapshot, save_checkpoint
+from rnncore.loop import Point, Sample
+from rnncore.manifest import Progress as TrainingProgress
+from rnncore.metrics import bits_per_character
+from rnncore.text import TextData
+from services import layout
+from services.jobqueue.claims import ClaimedJob
+from services.jobqueue.records import Checkpoint, Placement, Progress, Scores
+from services.storage import History, Storage
+
+_FLUSH_SECONDS = 2.0
+_PROGRESS_SECONDS = 0.25
+_LOG_TAIL_LINES = 20
+
+
+class QueueReporter:
+    """Reports one claimed job. Its methods raise Cancelled or LeaseLost where the queue says so."""
+
+    def __init__(self, held: ClaimedJob, storage: Storage, secret: bytes) -> None:
+        self._held = held
+        self._storage = storage
+        self._secret = secret
+        claim = held.claim
+        self._metrics = History(storage, layout.metrics(claim.job), claim.epoch)
+        self._logs = History(storage, layout.logs(claim.job), claim.epoch)
+        self._tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
+        self._published: list[Checkpoint] = []
+        self._best_step: int | None = None
+        self._flushed_at = self._told_at = 0.0
+        self._warnings: list[str] = []
+        self._has_stepped = False
+        self._counted = (0, 0)
+        self.parameters_sha256: str | None = None
+
+    def began(self, *, start: Literal["warm", "cold"], threads: int) -> None:
+        """The trainer has the job in hand."""
+        context = ray.get_runtime_context() if ray.is_initialized() else None
+        placement = Placement(
+            start=start,
+            node=context.get_node_id() if context else "local",
+            device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            threads=threads,
+        )
+        self._held.write(fields={"placement": placement.model_dump()})
+
+    def loaded(self, data: TextData, *, resumed: TrainingProgress | None, kept: Sequence[Checkpoint]) -> None:
+        """Data are in memory. `kept` are the checkpoints that earlier epochs published."""
+        if resumed:
+            self._counted = (resumed.step, resumed.characters)
+        self._published = sorted(kept, key=lambda c: c.step)
+        self._best_step = next((c.step for c in kept if c.is_best), None)
+        self._drop_strays()
+        start = f"resumed at step {resumed.step}" if resumed else "from the beginning"
+        self.say(
+            "info",
+            f"attempt {self._held.claim.attempt}, {start}: {len(data.training)} symbols to train on, "
+            f"{len(data.validation)} to validate on, vocabulary of {data.vocabulary.size}",
+        )
+
+    def before_step(self) -> None:
+        self._held.check()
+
+    def after_point(self, point: Point) -> None:
+        """Keeps the row, and passes it on where watchers would see a difference."""
+        row = point._asdict() | {
+            "epoch": self._held.claim.epoch,
+            "bits_per_character": _bits(point.validation_loss),
+        }
+        self._metrics.add(row)
+        now = time.monotonic()
+        is_first, self._has_stepped = not self._has_stepped, True
+        if is_first or point.validation_loss is not None or now - self._told_at >= _PROGRESS_SECONDS:
+            self._told_at = now
+            self._held.write(
+                fields=self._fields(point, is_first), events=[("metrics", row)], totals=self._trained_since(point)
+            )
+        if now - self._flushed_at >= _FLUSH_SECONDS:
+            self._flush()
+
+    def after_checkpoint(self, snapshot: Snapshot, samples: list[Sample], *, is_best: bool) -> None:
+        """Writes the checkpoint, then lets its name appear; what it supersedes is forgotten first and deleted last."""
+        claim, progress = self._held.claim, snapshot.manifest.progress
+        self._held.check()
+        path = layout.checkpoint(claim.job, claim.epoch, progress.step)
+        draft = self._storage.draft_folder()
+        manifest = save_checkpoint(draft, snapshot, self._secret)
+        self._held.check()
+        self._storage.publish_folder(draft, path)
+        self.parameters_sha256 = manifest.parameters_sha256
+        if is_best:
+            self._best_step = progress.step
+        checkpoint = Checkpoint(
+            model=f"{claim.job}:step-{progress.step}",
+            job=claim.job,
+            step=progress.step,
+            epoch=claim.epoch,
+            path=path,
+            created_at=time.time(),
+            train_loss=manifest.train_loss,
+            validation_loss=manifest.validation_loss,
+            bits_per_character=_bits(manifest.validation_loss),
+            parameters_sha256=manifest.parameters_sha256,
+            is_best=is_best,
+            is_latest=True,
+        )
+        self._published = [*(c for c in self._published if c.step != checkpoint.step), checkpoint]
+        superseded = self._superseded()
+        data = checkpoint.model_dump() | {"samples": [sample._asdict() for sample in samples]}
+        self._held.write(
+            events=[("checkpoint", data)],
+            publish=[checkpoint],
+            drop=[old.step for old in superseded],
+            fields={"best": _scores(checkpoint)} if is_best else {},
+        )
+        for old in superseded:
+            self._storage.delete(old.path)
+        self.say("info", f"checkpoint at step {progress.step}")
+        self._flush()
+
+    def say(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        """A line of the job's log, seen live and kept."""
+        line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {level} {text}"
+        self._tail.append(line)
+        self._logs.add({"line": line})
+        if level != "info":
+            self._held.write(events=[("message", {"level": level, "text": text})])
+
+    def warn(self, text: str) -> None:
+        """Something its owner should know although the job goes on."""
+        self._warnings.append(text)
+        self._held.write(fields={"warnings": self._warnings})
+        self.say("warning", text)
+
+    def log_tail(self) -> str:
+        return "\n".join(self._tail)
+
+    def close(self) -> None:
+        """Makes history and log readable to the last row."""
+        self._flush()
+
+    def _flush(self) -> None:
+        self._metrics.flush()
+        self._logs.flush()
+        self._flushed_at = time.monotonic()
+
+    def _fields(self, point: Point, is_first: bool) -> dict[str, object]:
+        progress = Progress(
+            step=point.step,
+            characters=point.characters,
+            ratio=point.ratio,
+            eta_seconds=point.eta_seconds,
+            characters_per_second=point.characters_per_second,
+        )
+        last = Scores(
+            step=point.step,
+            train_loss=point.train_loss,
+            validation_loss=point.validation_loss,
+            bits_per_character=_bits(point.validation_loss),
+            metrics={"gradient_norm": point.gradient_norm, "learning_rate": point.learning_rate},
+        )
+        fields: dict[str, object] = {"progress": progress.model_dump(), "last": last.model_dump()}
+        if is_first:
+            fields["first_step_at"] = str(int(time.time() * 1000))
+        return fields
+
+    def _trained_since(self, point: Point) -> dict[str, int]:
+        """What the service-wide totals have to be raised by since the last time."""
+        cell = self._held.claim.spec.model.cell
+        steps, characters = self._counted
+        self._counted = (point.step, point.characters)
+        return {f"steps:{cell}": point.step - steps, f"characters:{cell}": point.characters - characters}
+
+    def _superseded(self) -> list[Checkpoint]:
+        """What is neither best nor among the newest that the job asked to keep; no longer counted as published."""
+        keep = self._held.claim.spec.train.keep_checkpoints
+        old = [c for c in self._published[:-keep] if c.step != self._best_step]
+        self._published = [c for c in self._published if c not in old]
+        return old
+
+    def _drop_strays(self) -> None:
+        """Deletes checkpoints that an earlier epoch wrote and did not come to publish."""
+        folder = layout.checkpoints(self._held.claim.job)
+        kept = {c.path for c in self._published}
+        for name in self._storage.list(folder):
+            if f"{folder}/{name}" not in kept:
+                self._storage.delete(f"{folder}/{name}")
+
+
+def _bits(loss: float | None) -> float | None:
+    return None if loss is None else bits_per_character(loss)
+
+
+def _scores(checkpoint: Checkpoint) -> dict[str, object]:
+    return Scores(
+        step=checkpoint.step,
+        train_loss=checkpoint.train_loss,
+        validation_loss=checkpoint.validation_loss,
+        bits_per_character=checkpoint.bits_per_character,
+    ).model_dump()

@@ -1,0 +1,118 @@
+"""The Ray actor that trains. It holds the lease of its job itself, so that whoever works is whoever is believed.
+
+An actor imports torch and Lightning when it is made and then waits: a job that finds one starts within a fraction of
+a second. Knows no HTTP and does not choose what to run.
+"""
+
+import importlib
+import logging
+import os
+from typing import Any, Literal, cast
+
+import ray
+import torch
+
+from rnncore.errors import Cancelled, LeaseLost
+from rnncore.fit import Job, fit
+from services.faults import job_error
+from services.jobqueue.claims import ClaimedJob
+from services.jobqueue.queue import JobQueue
+from services.jobqueue.records import Claim
+from services.jobqueue.scripts import RedisScripts
+from services.settings import Settings
+from services.storage import Storage
+from workers.inputs import load_inputs
+from workers.reporter import QueueReporter
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """Runs one job after another in one process. Plain Python; `TrainerActor` is one behind Ray."""
+
+    def __init__(self, settings: Settings, *, threads: int) -> None:
+        self._settings = settings
+        self._scripts = RedisScripts(settings.redis_url or "")
+        self._queue = JobQueue(self._scripts)
+        self._storage = Storage(settings.storage_url)
+        self._threads = threads
+        self._jobs_run = 0
+        # Lightning imports its parts when they are first used; have it over before a job waits for it.
+        importlib.import_module("pytorch_lightning.trainer.trainer")
+
+    def run(self, claim: Claim, start: Literal["warm", "cold"]) -> str:
+        """Trains the claimed job to whatever end it comes to; answers that end. Never raises for a fault of the job."""
+        self._jobs_run += 1
+        torch.set_num_threads(self._threads)
+        torch.set_default_dtype(torch.float32)
+        held = ClaimedJob(self._scripts, claim, lease_seconds=self._settings.lease_seconds)
+        with held:
+            reporter = QueueReporter(held, self._storage, self._settings.secret)
+            try:
+                return self._train(held, reporter, start)
+            except LeaseLost as error:
+                log.warning("%s", error)
+                return "lost"
+            finally:
+                reporter.close()
+
+    def _train(self, held: ClaimedJob, reporter: QueueReporter, start: Literal["warm", "cold"]) -> str:
+        claim = held.claim
+        try:
+            reporter.began(start=start, threads=self._threads)
+            inputs = load_inputs(claim, self._queue, self._storage, self._settings.secret, reporter.warn)
+            reporter.loaded(
+                inputs.data,
+                resumed=inputs.resume.manifest.progress if inputs.resume else None,
+                kept=self._queue.checkpoints(claim.tenant, claim.job),
+            )
+            fit(
+                Job(claim.job, claim.epoch, claim.spec),
+                inputs.data,
+                reporter,
+                resume=inputs.resume,
+                initial=inputs.initial,
+            )
+            reporter.close()
+            held.finish("succeeded", reporter.parameters_sha256)
+            return "succeeded"
+        except Cancelled:
+            reporter.say("info", "cancelled by its owner")
+            reporter.close()
+            held.finish("cancelled")
+            return "cancelled"
+        except LeaseLost:
+            raise
+        except Exception as error:
+            log.exception("%s failed", claim.job)
+            description, retriable = job_error(error)
+            reporter.say("error", f"{type(error).__name__}: {error}")
+            reporter.close()
+            held.fail(description | {"log_tail": reporter.log_tail()}, retriable=retriable)
+            return "failed"
+
+
+class TrainerProcess:
+    """A Trainer in a process of its own. `run` occupies it; `ping` answers meanwhile."""
+
+    def __init__(self, environment: dict[str, str], threads: int) -> None:
+        os.environ |= environment
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        self._trainer = Trainer(Settings(), threads=threads)
+        self._running: str | None = None
+
+    def ping(self) -> dict[str, Any]:
+        """Process id and the job that runs now."""
+        return {"pid": os.getpid(), "job": self._running, "gpu": torch.cuda.is_available()}
+
+    def run(self, claim: tuple[Any, ...], start: Literal["warm", "cold"]) -> str:
+        """Trains; see Trainer.run."""
+        self._running = claim[0]
+        try:
+            return self._trainer.run(Claim(*claim), start)
+        finally:
+            self._running = None
+
+
+# Typed loosely: Ray's types do not know `max_concurrency`.
+TrainerActor: Any = cast(Any, ray.remote)(max_restarts=0, max_task_retries=0, max_concurrency=2)(TrainerProcess)
