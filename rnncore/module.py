@@ -50,7 +50,7 @@ class LanguageModel(pl.LightningModule):
                 {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
             ],
             lr=self.train_spec.learning_rate,
-            betas=(0.9, 0.99),
+            betas=(0.9, 0.999),
             fused=True,
         )
 

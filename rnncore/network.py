@@ -13,7 +13,7 @@ _RECURRENT = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class RecurrentNetwork(nn.Module):
-    """Embedding -> RNN, LSTM or GRU -> dropout -> linear, initialised per gate (orthogonal W_hh, Glorot W_ih)."""
+    """Embedding -> RNN, LSTM or GRU -> dropout -> linear, W_hh initialised orthogonal per gate, W_ih Glorot."""
 
     def __init__(self, model: ModelSpec, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -45,7 +45,8 @@ class RecurrentNetwork(nn.Module):
     @torch.no_grad()
     def _initialise(self) -> None:
         hidden = self.model.hidden_size
-        nn.init.normal_(self.embedding.weight, std=self.model.embedding_size**-0.5)
+        # Tied, the embedding also makes the logits, which must start small.
+        nn.init.normal_(self.embedding.weight, std=hidden**-0.5 if self.model.tie_weights else 1.0)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
         for name, parameter in self.recurrent.named_parameters():
@@ -53,8 +54,7 @@ class RecurrentNetwork(nn.Module):
                 for gate in parameter.split(hidden):
                     nn.init.orthogonal_(gate)
             elif name.startswith("weight_ih"):
-                for gate in parameter.split(hidden):
-                    nn.init.xavier_uniform_(gate)
+                nn.init.xavier_uniform_(parameter)
             else:
                 nn.init.zeros_(parameter)
                 # PyTorch adds two biases: one carries the forget bias, the other stays zero.

@@ -31,13 +31,13 @@ class ModelSpec(_Part):
     """The network: embedding -> `num_layers` recurrent layers of `hidden_size` units -> logits over the vocabulary."""
 
     cell: Cell = Field(default="lstm", description="Recurrent cell: rnn (tanh), lstm or gru.")
-    hidden_size: int = Field(default=320, ge=1, le=4096, description="Units of each recurrent layer.")
+    hidden_size: int = Field(default=256, ge=1, le=4096, description="Units of each recurrent layer.")
     num_layers: int = Field(default=1, ge=1, le=8, description="Stacked recurrent layers.")
     embedding_size: int = Field(
-        default=64, ge=1, le=4096, description="Length of the vector that stands for one symbol."
+        default=128, ge=1, le=4096, description="Length of the vector that stands for one symbol."
     )
-    dropout: float = Field(default=0.25, ge=0, lt=1, description="Dropout between layers and before the output layer.")
-    forget_bias: float = Field(default=1.0, ge=-20, le=20, description="Initial bias of the LSTM forget gate.")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout between layers and before the output layer.")
+    forget_bias: float = Field(default=0.0, ge=-20, le=20, description="Initial bias of the LSTM forget gate.")
     tie_weights: bool = Field(
         default=False, description="Share the embedding with the output layer (sizes must be equal)."
     )

@@ -43,6 +43,7 @@ VERSION = version("unroll-server")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _THREADS = 64
 _JOBS_ON_PAGE = 100
+_STOP_SECONDS = 3
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -238,11 +239,17 @@ def configure_log() -> None:
 def main() -> None:
     """Serves until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     configure_log()
     settings = Settings()
-    uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", server_header=False)).run(
-        sockets=[listening_socket(settings)]
+    config = uvicorn.Config(
+        create_app(settings),
+        log_level="warning",
+        server_header=False,
+        # Streams that somebody watches do not end by themselves; their readers come back with Last-Event-ID.
+        timeout_graceful_shutdown=_STOP_SECONDS,
     )
+    uvicorn.Server(config).run(sockets=[listening_socket(settings)])
 
 
 if __name__ == "__main__":

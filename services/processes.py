@@ -1,13 +1,15 @@
 """One supervised child process: start, restart with growing pauses, stop with all it left. Linux and macOS."""
 
+import contextlib
 import ctypes
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 10.0
@@ -68,24 +70,31 @@ class Child:
         return True
 
     def stop(self) -> None:
-        """Asks it to end, insists after a while, and clears away what it left in its session."""
+        """Asks it to end, insists after a while, and returns when none of its descendants is left either."""
         if self._process is None:
             return
+        family = _family(self._process.pid)
         if not self.has_ended():
             self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            return
+        _, stubborn = psutil.wait_procs(family, timeout=_STOP_SECONDS)
+        for process in stubborn:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(stubborn, timeout=_STOP_SECONDS)
+        self._process.wait()
 
     def log_tail(self) -> str:
         """The end of what it printed."""
         return self.log_path.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace")
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """The process and all it started, those that moved to sessions of their own included."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def die_with_parent() -> None:

@@ -3,6 +3,7 @@
 An `rnncore.loop.Observer`. Everything that another process can see passes the fence of the claim.
 """
 
+import os
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -51,6 +52,7 @@ class QueueReporter:
         placement = Placement(
             start=start,
             node=context.get_node_id() if context else "local",
+            pid=os.getpid(),
             device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             threads=threads,
         )

@@ -66,6 +66,7 @@ class Placement(_Record):
 
     start: Literal["warm", "cold"]
     node: str
+    pid: int
     device: str
     threads: int
 

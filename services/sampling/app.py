@@ -32,6 +32,7 @@ from services.wire import SampleCommand
 log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 64
+_STOP_SECONDS = 3
 
 
 class Sampler:
@@ -144,10 +145,16 @@ def main() -> None:
     app = create_app(settings)
     url = settings.sampler_url or f"unix:{settings.sampler_socket}"
     if url.startswith("unix:"):
-        uvicorn.run(app, uds=url.removeprefix("unix:"), log_level="warning")
+        uvicorn.run(app, uds=url.removeprefix("unix:"), log_level="warning", timeout_graceful_shutdown=_STOP_SECONDS)
     else:
         address = urlsplit(url)
-        uvicorn.run(app, host=settings.sampler_host, port=address.port or 80, log_level="warning")
+        uvicorn.run(
+            app,
+            host=settings.sampler_host,
+            port=address.port or 80,
+            log_level="warning",
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
 
 
 if __name__ == "__main__":

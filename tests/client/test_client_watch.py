@@ -35,7 +35,7 @@ def test_watch_shows_a_job_from_queue_to_end_in_lines(server, unroll_command):
         metrics(4, 350, validation_loss=1.5, bits_per_character=2.164),
         checkpoint(5, 350, "be, or\nnot", prompt="To "),
         event(6, "message", level="warning", text="loss rises"),
-        event(7, "state", state="succeeded", reason=None, attempt=1, epoch=1),
+        event(7, "state", state="succeeded", reason="succeeded", attempt=1, epoch=1),
     )
     server.on("GET", EVENTS, stream(": keep-alive\n\n", *frames, DONE))
     result = unroll_command("watch", JOB)

@@ -67,7 +67,7 @@ def state_line(progress: JobProgress) -> str:
     said = []
     if progress.position is not None:
         said.append(f"position {progress.position}")
-    if progress.reason:
+    if progress.reason and progress.reason != progress.state:
         said.append(one_line(REASONS.get(progress.reason, progress.reason)))
     if progress.state == "running" and progress.attempt:
         said.append(f"attempt {progress.attempt}")

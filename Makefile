@@ -1,0 +1,54 @@
+# `make demo` and `make test` set up all they need; the rest is for those who change the project.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+# Programs that pip cannot bring: a browser, a Redis of Debian's, promtool.
+SYSTEM := chromium redis-server prometheus
+TORCH_INDEX := $(if $(UNROLL_TORCH_INDEX),--extra-index-url $(UNROLL_TORCH_INDEX))
+
+.PHONY: demo test check setup setup-system soak bench up lock
+
+demo: setup
+	$(BIN)/python -m services.demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml services/client/pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_INDEX) -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e services/client -e .
+	touch $(STAMP)
+
+# Root on Debian. Services that the packages would start stay off: the suite starts its own.
+setup-system:
+	command -v chromium redis-server promtool >/dev/null 2>&1 || { \
+	  apt-get update -qq && \
+	  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM) fonts-dejavu-core >/dev/null; }
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+soak: setup
+	$(BIN)/python -m pytest -m soak
+
+bench: setup
+	$(BIN)/python benchmarks/time_to_first_step.py
+	$(BIN)/python benchmarks/tinyshakespeare.py
+
+up: setup
+	$(BIN)/unroll up
+
+# Pins what a fresh environment gets from pyproject.toml today.
+lock:
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet hatchling==1.33.0 torch==2.13.0
+	$(VENV)-lock/bin/python -m pip install --quiet services/client '.[dev]'
+	$(VENV)-lock/bin/python -m pip freeze | sed 's/+cpu$$//' | grep -v '^unroll' > requirements.lock
+	rm -rf $(VENV)-lock
