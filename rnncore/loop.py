@@ -124,9 +124,11 @@ class TrainingLoop(pl.Callback):
         """After each optimizer step."""
         del outputs, index
         assert isinstance(module, LanguageModel)
+        before = self.progress
+        if module.device.type == "cuda" and self._since_point.is_due(before.step + 1):
+            torch.cuda.synchronize()  # what the GPU has yet to do is training time too
         seconds = time.perf_counter() - self._began_at
         symbols = batch.inputs_BT.numel()
-        before = self.progress
         self.progress = before.model_copy(
             update={
                 "step": before.step + 1,

@@ -139,7 +139,8 @@ def _add_faults(app: FastAPI) -> None:
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         log.error("unforeseen fault", path=request.url.path, exc_info=error)
         status, body = error_answer(error)
-        return JSONResponse(body, status)
+        # Starlette answers these outside every middleware, the door included.
+        return JSONResponse(body, status, {"x-request-id": request.state.request_id})
 
 
 def _add_health(app: FastAPI, rooms: Rooms, registry: CollectorRegistry) -> None:

@@ -59,6 +59,7 @@ class Door:
                 message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
             await send(message)
 
+        scope.setdefault("state", {})["request_id"] = request_id  # for an answer that is sent from outside this door
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
@@ -81,7 +82,7 @@ class Door:
             raise AccessDenied(
                 "no valid API key; send 'Authorization: Bearer KEY' (the first key lies in UNROLL_HOME/api_key)"
             )
-        scope.setdefault("state", {})["key"] = key
+        scope["state"]["key"] = key
 
     async def _key(self, request: HTTPConnection) -> ApiKey | None:
         scheme, _, raw = request.headers.get("authorization", "").partition(" ")

@@ -7,9 +7,10 @@ import stat
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEGABYTE = 1 << 20
@@ -18,7 +19,7 @@ MEGABYTE = 1 << 20
 class Settings(BaseSettings):
     """Every setting of the server. The field's environment variable is its alias."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     home: Path = Field(
         Path("~/.unroll"),
@@ -41,6 +42,11 @@ class Settings(BaseSettings):
         (),
         validation_alias="UNROLL_ALLOWED_HOSTS",
         description="Host headers answered besides the loopback's, comma separated.",
+    )
+    redis_password_file: Path | None = Field(
+        None,
+        validation_alias="REDIS_PASSWORD_FILE",
+        description="File with the password that REDIS_URL leaves out.",
     )
     redis_url: str | None = Field(
         None,
@@ -115,6 +121,23 @@ class Settings(BaseSettings):
         validation_alias="UNROLL_TRAINERS",
         description="Warm trainers kept on each node without a GPU.",
     )
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _with_password(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """The one place where the password of REDIS_PASSWORD_FILE joins the URL that everybody connects to."""
+        file: Path | None = info.data.get("redis_password_file")
+        if url is None or file is None:
+            return url
+        scheme, _, rest = url.partition("://")
+        if "@" in rest:
+            raise ValueError("holds a user or password already; leave it out or unset REDIS_PASSWORD_FILE")
+        return f"{scheme}://:{quote(file.read_text().strip(), safe='')}@{rest}"
 
     @cached_property
     def root(self) -> Path:

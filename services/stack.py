@@ -114,6 +114,7 @@ class Stack:
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_worker_niceness": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # nothing outlives the one node
         }
         command = [
             *_python("ray.scripts.scripts"),

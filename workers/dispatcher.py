@@ -29,7 +29,7 @@ NAMESPACE = "unroll"
 _POLL_SECONDS = 0.5
 _RAY_FAULTS = 20
 _JOBS_PER_TRAINER = 100
-_PASSED_ON = ("UNROLL_", "REDIS_URL")
+_PASSED_ON = ("UNROLL_", "REDIS_")
 
 CLAIMS = Counter("unroll_dispatcher_claims", "Jobs handed to a trainer.", ["start"])
 TRAINERS = Gauge("unroll_trainers", "Trainer processes by what they do.", ["state"])

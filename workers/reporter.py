@@ -14,7 +14,7 @@ import torch
 
 from rnncore.checkpoint import Snapshot, save_checkpoint
 from rnncore.loop import Point, Sample
-from rnncore.manifest import Progress as TrainingProgress
+from rnncore.manifest import Manifest
 from rnncore.metrics import bits_per_character
 from rnncore.text import TextData
 from services import layout
@@ -58,14 +58,15 @@ class QueueReporter:
         )
         self._held.write(fields={"placement": placement.model_dump()})
 
-    def loaded(self, data: TextData, *, resumed: TrainingProgress | None, kept: Sequence[Checkpoint]) -> None:
+    def loaded(self, data: TextData, *, resume: Manifest | None, kept: Sequence[Checkpoint]) -> None:
         """Data are in memory. `kept` are the checkpoints that earlier epochs published."""
-        if resumed:
-            self._counted = (resumed.step, resumed.characters)
+        if resume:
+            self._counted = (resume.progress.step, resume.progress.characters)
+            self.parameters_sha256 = resume.parameters_sha256
         self._published = sorted(kept, key=lambda c: c.step)
         self._best_step = next((c.step for c in kept if c.is_best), None)
         self._drop_strays()
-        start = f"resumed at step {resumed.step}" if resumed else "from the beginning"
+        start = f"resumed at step {resume.progress.step}" if resume else "from the beginning"
         self.say(
             "info",
             f"attempt {self._held.claim.attempt}, {start}: {len(data.training)} symbols to train on, "

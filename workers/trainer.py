@@ -63,7 +63,7 @@ class Trainer:
             inputs = load_inputs(claim, self._queue, self._storage, self._settings.secret, reporter.warn)
             reporter.loaded(
                 inputs.data,
-                resumed=inputs.resume.manifest.progress if inputs.resume else None,
+                resume=inputs.resume.manifest if inputs.resume else None,
                 kept=self._queue.checkpoints(claim.tenant, claim.job),
             )
             fit(

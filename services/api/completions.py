@@ -31,7 +31,7 @@ async def create_completion(request: CompletionRequest, rooms: InRooms, tenant: 
     stack = AsyncExitStack()
     try:
         answer = await stack.enter_async_context(
-            rooms.sampler.stream("POST", "/completions", content=command.model_dump_json())
+            rooms.sampler.stream("POST", "/completions", json=command.model_dump(mode="json"))
         )
         if answer.status_code == 200 and request.stream:
             return StreamingResponse(_passed_on(answer, stack), media_type="text/event-stream")

@@ -1,6 +1,6 @@
 """`/v1/datasets`: upload, list, describe, read back, delete."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -8,9 +8,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
-from rnncore.errors import InvalidInput, Unsupported
+from rnncore.errors import InvalidInput, Overloaded, Unsupported
 from rnncore.vocabulary import VocabularyKind
 from services.api.rooms import After, Deleted, InRooms, Limit, Page, Tenant, errors, page
 from services.datasets import Upload, check_size
@@ -20,6 +20,8 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
 _PIECE_BYTES = 1 << 20
 _PREVIEW_BYTES = 4_000
+# What a form may hold besides its file.
+_FORM_BYTES = 1 << 16
 
 
 class TextFacts(BaseModel):
@@ -71,9 +73,10 @@ async def upload_dataset(
     limit = rooms.settings.max_upload_bytes
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Unsupported("compressed uploads are not read; send the plain bytes", param="content-encoding")
+    is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
     declared = request.headers.get("content-length", "")
     if declared.isdigit():
-        check_size(int(declared), limit)
+        check_size(int(declared) - is_form * _FORM_BYTES, limit)
     upload = await run_in_threadpool(
         Upload,
         rooms.storage,
@@ -84,13 +87,17 @@ async def upload_dataset(
         max_bytes=limit,
     )
     try:
-        async for piece in _pieces(request):
+        async for piece in _file_in_form(request, limit) if is_form else request.stream():
             await run_in_threadpool(upload.feed, piece)
         made, blob = await run_in_threadpool(upload.commit)
     except BaseException as error:
         await run_in_threadpool(upload.abort, error)
         raise
-    kept, kept_blob = await run_in_threadpool(rooms.queue.put_dataset, made, blob)
+    try:
+        kept, kept_blob = await run_in_threadpool(rooms.queue.put_dataset, made, blob)
+    except Overloaded:  # for certain not registered; after any other failure it may be, so its blob has to stay
+        await run_in_threadpool(rooms.storage.delete, blob)
+        raise
     if kept_blob != blob:
         await run_in_threadpool(rooms.storage.delete, blob)
     return _answer(kept)
@@ -142,15 +149,12 @@ def _answer(dataset: Dataset) -> DatasetAnswer:
     return DatasetAnswer.model_validate(dataset.model_dump(exclude={"summary", "tenant"}) | {"summary": facts})
 
 
-async def _pieces(request: Request) -> AsyncIterator[bytes]:
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        async for piece in request.stream():
-            yield piece
-        return
+async def _file_in_form(request: Request, limit: int) -> AsyncIterator[bytes]:
+    parser = MultiPartParser(request.headers, _within(request.stream(), limit), max_files=1, max_fields=8)
     try:
-        form = await request.form(max_files=1, max_fields=8)
-    except HTTPException as error:
-        raise InvalidInput(f"the multipart body cannot be read: {error.detail}", param="file") from error
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise InvalidInput(f"the multipart body cannot be read: {error.message}", param="file") from error
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):
@@ -159,3 +163,12 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
             yield piece
     finally:
         await form.close()
+
+
+async def _within(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerator[bytes, None]:
+    """A form is read as a whole before its file is; this ends one that never ends."""
+    num_bytes = 0
+    async for piece in stream:
+        num_bytes += len(piece)
+        check_size(num_bytes - _FORM_BYTES, limit)
+        yield piece

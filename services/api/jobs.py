@@ -112,7 +112,11 @@ def get_metrics(
     return page(rows, False, [f"{row['epoch']}-{row['step']}" for row in rows])
 
 
-@router.get("/{job_id}/logs", response_class=PlainTextResponse, responses=errors(404))
+@router.get(
+    "/{job_id}/logs",
+    response_class=Response,  # not PlainTextResponse: it would document error answers as plain text too
+    responses=errors(404) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 def get_logs(job_id: str, rooms: InRooms, tenant: Tenant) -> Response:
     """What the job's trainers wrote, every attempt."""
     rooms.queue.job(tenant, job_id)

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 # Often enough that a cancel is seen at once, and many beats fit into one lease.
 _BEAT_SECONDS = 0.3
 _BACKOFF_MS = 2_000
+_LONGEST_BACKOFF_MS = 300_000
 _NO_REPORT = 0
 
 
@@ -113,7 +114,7 @@ class ClaimedJob:
     def fail(self, error: Mapping[str, Any], *, retriable: bool) -> None:
         """Ends the attempt: again after a pause if `retriable` and attempts remain, else for good."""
         spec = self.claim.spec
-        backoff = _BACKOFF_MS * 2 ** (self.claim.attempt - 1)
+        backoff = min(_BACKOFF_MS * 2 ** (self.claim.attempt - 1), _LONGEST_BACKOFF_MS)
         self._end("fail", json.dumps(error), error["type"], int(retriable), spec.max_attempts, backoff)
 
     def _end(self, script: str, *arguments: str | int) -> None:

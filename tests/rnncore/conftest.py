@@ -20,14 +20,12 @@ from rnncore.spec import JobSpec, ModelSpec, TrainSpec
 from rnncore.text import TextData
 from rnncore.vocabulary import Vocabulary
 
-torch.set_num_threads(1)
-
 SECRET = b"secret of the tests"
 VOCABULARY = Vocabulary(kind="characters", symbols="abcdefghijk")
 
 
 class Recorder:
-    """An observer that keeps all points, samples and checkpoints, the latter on disk; stops before step `stop_before`."""
+    """An observer that keeps points, samples and, on disk, checkpoints; it stops the run before step `stop_before`."""
 
     def __init__(self, folder: Path, stop_before: int | None) -> None:
         self.points: list[Point] = []
@@ -60,8 +58,10 @@ class Recorder:
 
 
 @pytest.fixture(autouse=True)
-def _leaves_the_process_as_it_was() -> Iterator[None]:
-    """fit() switches denormal numbers off for the whole process."""
+def _one_thread_of_one_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Exactness is promised for CPUs. fit() switches denormal numbers off for the whole process: they come back."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    torch.set_num_threads(1)
     yield
     torch.set_flush_denormal(False)
 

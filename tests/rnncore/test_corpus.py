@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rnncore.corpus import TextPlan, TextScan, TextSummary
@@ -35,7 +35,8 @@ def test_summary_of_bytes_counts_bytes_and_lists_none() -> None:
     assert scan("가a".encode(), b"\xff", kind="bytes") == TextSummary(kind="bytes", num_symbols=5)
 
 
-@given(text=st.text(min_size=2).filter(lambda text: len(set(text)) > 1), cuts=st.lists(st.integers(0, 200)))
+@given(text=st.text("ab가🙂", min_size=2).filter(lambda text: len(set(text)) > 1), cuts=st.lists(st.integers(0, 40)))
+@example(text="a가ba가", cuts=[2, 3, 7])
 @settings(deadline=None, database=None, max_examples=30)
 def test_summary_does_not_depend_on_where_the_upload_is_cut(text: str, cuts: list[int]) -> None:
     raw = text.encode()

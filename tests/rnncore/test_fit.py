@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from rnncore import fit as fit_module
 from rnncore.errors import CorruptCheckpoint
 from rnncore.fit import resolved_precision
 from rnncore.network import RecurrentNetwork
@@ -37,11 +36,11 @@ class Plain(nn.Module):
 def plain_training(spec: JobSpec, ids: np.ndarray, steps: int) -> tuple[Plain, list[float], list[float]]:
     """Truncated back-propagation as one would write it by hand: the network, the losses, the gradient norms."""
     model = Plain(spec)
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    biases = [p for p in model.parameters() if p.ndim == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": weights, "weight_decay": 0.01}, {"params": biases, "weight_decay": 0.0}], betas=(0.9, 0.99)
-    )
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.01},
+        {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999))
     text = torch.from_numpy(ids.astype(np.int64))
     streams, nexts = text[:51].reshape(3, 17), text[1:52].reshape(3, 17)
     losses, norms, state = [], [], None
@@ -64,7 +63,7 @@ def plain_training(spec: JobSpec, ids: np.ndarray, steps: int) -> tuple[Plain, l
             cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
             group["lr"] = 0.02 * min(1.0, (step + 1) / 3) * cosine
         optimizer.step()
-        losses.append(float(each.mean()))
+        losses.append(each.mean().item())
     return model, losses, norms
 
 
@@ -76,10 +75,10 @@ def test_training_equals_a_loop_in_plain_torch(
     spec = make_spec(cell=cell, num_layers=num_layers, max_steps=10, learning_rate=0.02, gradient_clip_norm=0.2, seed=6)
     run = train(spec, data)
     model, losses, norms = plain_training(spec, data.training, 10)
-    assert [point.train_loss for point in run.points] == pytest.approx(losses, abs=1e-5)
-    assert [point.gradient_norm for point in run.points] == pytest.approx(norms, rel=1e-3)
+    assert [point.train_loss for point in run.points] == pytest.approx(losses, abs=2e-6)
+    assert [point.gradient_norm for point in run.points] == pytest.approx(norms, rel=1e-5)
     assert max(norms) > 0.2  # so that clipping took part
-    torch.testing.assert_close(run.snapshot(10).weights, dict(model.state_dict()), rtol=0, atol=1e-5)
+    torch.testing.assert_close(run.snapshot(10).weights, dict(model.state_dict()), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,7 @@ def test_manifest_says_what_was_trained_and_on_what(train: Train, make_spec: Mak
     manifest = run.snapshot(2).manifest
     assert (manifest.job, manifest.epoch, manifest.task) == ("job-of-the-tests", 1, "language_model")
     assert (manifest.model, manifest.vocabulary, manifest.precision) == (spec.model, data.vocabulary, "fp32")
-    assert manifest.train_loss == run.points[-1].train_loss
+    assert manifest.train_loss == pytest.approx(run.points[-1].train_loss, rel=1e-6)
     assert manifest.environment["threads"] == 1
     assert manifest.environment["torch"] == torch.__version__
 
@@ -136,8 +135,7 @@ def test_precision_asked_for_is_taken(asked: Any) -> None:
 def test_automatic_precision_of_a_processor_is_bf16_only_with_matrix_tiles(
     monkeypatch: pytest.MonkeyPatch, has_tiles: bool, precision: str
 ) -> None:
-    monkeypatch.setattr(fit_module.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(fit_module.torch.cpu, "_is_amx_tile_supported", lambda: has_tiles)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_tiles)
     assert resolved_precision("auto") == precision
 
 

@@ -134,7 +134,7 @@ def test_checkpoints_come_at_their_cadence_and_at_the_end(train: Train, make_spe
 def test_best_checkpoint_is_that_of_the_least_validation_loss(
     train: Train, make_spec: MakeSpec, data: TextData
 ) -> None:
-    run = train(make_spec(max_steps=60, learning_rate=0.1, validate_every_steps=2, checkpoint_every_steps=2), data)
+    run = train(make_spec(max_steps=60, learning_rate=0.01, validate_every_steps=2, checkpoint_every_steps=2), data)
     losses = {point.step: point.validation_loss for point in run.points if point.validation_loss is not None}
     records = [step for step in losses if losses[step] == min(losses[s] for s in losses if s <= step)]
     assert run.best_steps == records

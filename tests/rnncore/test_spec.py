@@ -9,7 +9,8 @@ import annotated_types
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from rnncore.spec import JobSpec, ModelSpec, TrainSpec
+from rnncore.errors import ShapeMismatch
+from rnncore.spec import JobSpec, ModelSpec, TrainSpec, starting_from
 
 DATASET = "ds-0123456789abcdef0123456789abcdef"
 REQUIRED: dict[type[BaseModel], dict[str, Any]] = {ModelSpec: {}, TrainSpec: {}, JobSpec: {"dataset": DATASET}}
@@ -24,11 +25,11 @@ def test_defaults_are_the_documented_ones() -> None:
         "init_from": None,
         "model": {
             "cell": "lstm",
-            "hidden_size": 320,
+            "hidden_size": 256,
             "num_layers": 1,
-            "embedding_size": 64,
-            "dropout": 0.25,
-            "forget_bias": 1.0,
+            "embedding_size": 128,
+            "dropout": 0.1,
+            "forget_bias": 0.0,
             "tie_weights": False,
             "unknown": False,
         },
@@ -153,6 +154,31 @@ def test_tied_weights_of_unequal_sizes_are_refused_with_both_ways_out() -> None:
 )
 def test_spec_survives_json_unchanged(spec: JobSpec) -> None:
     assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+INITIAL = ModelSpec(cell="gru", hidden_size=7, num_layers=2, embedding_size=4, dropout=0.3, unknown=True)
+
+
+def test_fields_left_out_are_those_of_the_first_model_but_dropout() -> None:
+    asked = JobSpec(dataset=DATASET, model=ModelSpec(hidden_size=7, dropout=0.2))
+    assert starting_from(asked, INITIAL, "job-1") == JobSpec(
+        dataset=DATASET, init_from="job-1", model=INITIAL.model_copy(update={"dropout": 0.2})
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "ours"),
+    [("cell", "rnn"), ("hidden_size", 5), ("num_layers", 1), ("embedding_size", 6), ("unknown", False)],
+)
+def test_field_named_otherwise_than_the_first_model_is_refused(field: str, ours: Any) -> None:
+    asked = JobSpec(dataset=DATASET, model=ModelSpec.model_validate({field: ours}))
+    with pytest.raises(ShapeMismatch) as caught:
+        starting_from(asked, INITIAL, "job-1")
+    theirs = getattr(INITIAL, field)
+    assert caught.value.param == f"model.{field}"
+    assert caught.value.message == (
+        f"model.{field} is {ours}, but init_from=job-1 has {theirs}; leave it out or set it to {theirs}"
+    )
 
 
 def test_spec_cannot_be_changed() -> None:

@@ -48,7 +48,7 @@ class Complaints:
 
     def listen(self, context: BrowserContext) -> None:
         context.add_init_script(
-            "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective, e.blockedURI))"
+            "addEventListener('securitypolicyviolation', e => console.error('CSP', e.violatedDirective))"
         )
         context.on("console", self._console)
         context.on("weberror", lambda error: self.said.append(f"script: {error.error}"))

@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -72,6 +72,7 @@ class FakeV1:
         self.open_streams = 0
         self.live_keys = {KEY_ID}
         self.is_closing = False
+        self._streams_changed = threading.Condition()
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
@@ -92,6 +93,16 @@ class FakeV1:
         if self._loop and self._changed:
             self._loop.call_soon_threadsafe(self._changed.set)
 
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Waits until the streams stand so."""
+        with self._streams_changed:
+            assert self._streams_changed.wait_for(is_so, timeout=20)
+
+    def _count_stream(self, change: int) -> None:
+        with self._streams_changed:
+            self.open_streams += change
+            self._streams_changed.notify_all()
+
     def get_job(self, key_id: str, job_id: str) -> JobRecord | None:
         return next((job for job in self.jobs if job.id == job_id and key_id == KEY_ID), None)
 
@@ -104,7 +115,7 @@ class FakeV1:
         last = request.headers.get("last-event-id") or after
         self.streams_asked.append(last or "")
         seen = int(last.partition("-")[0]) if last else 0
-        self.open_streams += 1
+        self._count_stream(1)
         try:
             yield ": open\n\n"
             while not self.is_closing:
@@ -115,7 +126,7 @@ class FakeV1:
                         return
                 await self.next_change()
         finally:
-            self.open_streams -= 1
+            self._count_stream(-1)
 
     async def written(self) -> AsyncIterator[str]:
         for number, piece in enumerate(self.completion):

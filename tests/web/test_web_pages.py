@@ -32,15 +32,11 @@ def session(seconds_ago: float = 0) -> str:
 
 
 class _Text(HTMLParser):
-    """The words of a page, and its tags."""
+    """The words of a page, as a browser would show them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.words: list[str] = []
-        self.tags: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
@@ -140,7 +136,6 @@ def test_no_jobs_shows_the_command_to_type() -> None:
 def test_unknown_job_says_so_above_the_list() -> None:
     answer = ask(FakeV1(), "GET", "/", cookie=session(), params={"job": HOSTILE})
     assert answer.status_code == 404
-    assert "img" not in [tag for tag in read(answer).tags[8:] if tag == "img"][1:]
     assert "<img src=x" not in answer.text
     assert "⟨U+202E⟩evil␛[31m␊{{ 7*7 }}" in answer.text
 

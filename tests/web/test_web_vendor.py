@@ -25,7 +25,7 @@ def test_vendored_files_are_those_of_the_manifest_byte_for_byte() -> None:
 
 def test_vendored_package_carries_version_and_licence() -> None:
     assert MANIFEST["uplot"]["version"] == "1.6.32"
-    assert b"uPlot.js" in (VENDOR / "uplot-1.6.32.min.js").read_bytes()[:300]
+    assert b"leeoniya/uPlot (v1.6.32)" in (VENDOR / "uplot-1.6.32.min.js").read_bytes()[:300]
     assert "Permission is hereby granted" in (VENDOR / "uplot-LICENSE.txt").read_text()
 
 

@@ -8,6 +8,12 @@ local function now()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
+-- Redis whose memory is full refuses a script at its first write alone, if that needs memory. This one needs none:
+-- what keeps a running job, ends one or gives memory back has to pass.
+local function even_when_full()
+  redis.call('DEL', P .. 'nothing')
+end
+
 local function event(id, kind, data)
   redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', EVENTS_KEPT, '*', 'type', kind, 'data', data)
 end
@@ -79,6 +85,7 @@ end
 -- The worker is gone, through no known fault of the job: run it again, unless it takes every worker with it.
 local function lose(id)
   local key = P .. 'job:' .. id
+  redis.call('HDEL', key, 'token')  -- or the worker, if it lives, would take this end for one of its own
   if redis.call('HGET', key, 'cancel_requested') == '1' then
     return finish(id, 'cancelled', 'cancelled')
   end

@@ -6,6 +6,7 @@ local id, epoch, token = ARGV[1], ARGV[2], ARGV[3]
 if not holds(id, epoch, token) then
   return 'lost'
 end
+even_when_full()
 local key = P .. 'job:' .. id
 redis.call('ZADD', P .. 'leases', now() + tonumber(ARGV[4]), id)
 local at = 6

@@ -4,6 +4,7 @@ local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'state')
 if job[1] ~= ARGV[2] then
   return 'missing'
 end
+even_when_full()
 if job[2] == 'queued' then
   finish(id, 'cancelled', 'cancelled')
 elseif job[2] == 'running' then

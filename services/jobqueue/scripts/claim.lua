@@ -12,6 +12,7 @@ local held = redis.call('GET', P .. 'claim:' .. token)
 if held then
   return redis.call('HGET', P .. 'job:' .. held, 'token') == token and answer(held) or false
 end
+even_when_full()
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now(), 'LIMIT', 0, BATCH)) do
   lose(id)
 end

@@ -6,6 +6,7 @@ end
 if not holds(id, epoch, token) then
   return 'lost'
 end
+even_when_full()
 local key = P .. 'job:' .. id
 local failures = redis.call('HINCRBY', key, 'failures', 1)
 redis.call('HSET', key, 'error', ARGV[4])

@@ -6,6 +6,7 @@ end
 if not holds(id, epoch, token) then
   return 'lost'
 end
+even_when_full()
 if ARGV[5] ~= '' then
   redis.call('HSET', P .. 'job:' .. id, 'parameters_sha256', ARGV[5])
 end

@@ -13,6 +13,7 @@ export class LossChart {
     this.plot = null;
     this.isZoomed = false;
     this.frame = 0;
+    element.firstElementChild.textContent = "Drawn from the first report of the trainer on.";
     new ResizeObserver(() => this.schedule()).observe(element);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.plot?.destroy();
@@ -41,6 +42,7 @@ export class LossChart {
     const data = this.read();
     if (!width || !data[0].length) return;
     if (!this.plot) {
+      this.element.replaceChildren();
       this.plot = new uPlot(options(this.element, width, height), data, this.element);
       this.watchZoom();
     } else {

@@ -1,0 +1,104 @@
+"""What the tests of all rooms share: a real Redis, started as the service starts its own, and waiting with a deadline."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnncore.errors import Unavailable
+from services.embedded_redis import redis_arguments, redis_command
+from services.jobqueue.keys import PREFIX
+from services.jobqueue.scripts import RedisScripts
+from services.processes import Child
+
+_LOOK_SECONDS = 0.005
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """The first true value of `condition`; fails the test if there is none within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"still not so after {seconds} s: {condition}")
+        time.sleep(_LOOK_SECONDS)
+    return found
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., Any]:
+    """`until(condition, seconds)`, see wait_until."""
+    return wait_until
+
+
+class RedisServer:
+    """A Redis on a unix socket, with the very command and arguments of the embedded one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"unix://{folder / 'redis.sock'}"
+        data = folder / "data"
+        data.mkdir()
+        command = [*redis_command(), *redis_arguments(folder / "redis.sock", data)]
+        self.process = Child("redis", command, dict(os.environ), folder / "redis.log")
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        self.process.start()
+        scripts = RedisScripts(self.url)
+        wait_until(lambda: self._answers(scripts), 30)
+        scripts.close()
+
+    def _answers(self, scripts: RedisScripts) -> bool:
+        assert not self.process.has_ended(), self.process.log_tail()
+        try:
+            with scripts.faults():
+                return bool(scripts.redis.ping())
+        except Unavailable:
+            return False
+
+
+@pytest.fixture(scope="session")
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for the names of sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="unroll-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def start_redis(short_folder: Path) -> Iterator[Callable[[], RedisServer]]:
+    """Starts one more Redis; all of them end with the session."""
+    started: list[RedisServer] = []
+
+    def start() -> RedisServer:
+        folder = short_folder / f"redis-{len(started)}"
+        folder.mkdir()
+        server = RedisServer(folder)
+        started.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in started:
+        server.process.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(start_redis: Callable[[], RedisServer]) -> RedisServer:
+    """The Redis that most tests share."""
+    return start_redis()
+
+
+@pytest.fixture
+def scripts(redis_server: RedisServer) -> Iterator[RedisScripts]:
+    """The queue's scripts on an empty Redis. Afterwards every key must bear the queue's prefix."""
+    scripts = RedisScripts(redis_server.url)
+    scripts.redis.flushall()
+    yield scripts
+    strangers = [key for key in scripts.redis.keys("*") if not key.startswith(PREFIX)]
+    scripts.close()
+    assert strangers == []

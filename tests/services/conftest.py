@@ -1,0 +1,102 @@
+"""A queue on a real Redis that is audited after each test, and the whole public process in front of it."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from api_service import FakeSampler, SamplerRequest, Service, Trained, serving
+from queue_samples import add_datasets, audit
+
+from services.app import configure_log
+from services.jobqueue.queue import JobQueue
+from services.jobqueue.scripts import RedisScripts
+from services.sampling import app as sampling
+from services.settings import Settings
+
+SECRET = "a secret of the tests"
+
+
+@pytest.fixture
+def queue(scripts: RedisScripts) -> Iterator[JobQueue]:
+    """A queue with one data set of TENANT. Whatever a test does to it, its invariants hold at the end."""
+    queue = JobQueue(scripts)
+    add_datasets(queue)
+    yield queue
+    audit(scripts)
+
+
+@pytest.fixture(scope="session")
+def sampler_socket(short_folder: Path) -> Path:
+    """Where the sampler would listen."""
+    return short_folder / "sampler.sock"
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory, redis_server: Any, sampler_socket: Path) -> Settings:
+    """Settings of a service of the tests' own; an upload may have 10,000 bytes."""
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "given_secret").write_text(SECRET)
+    return Settings(
+        **{
+            "UNROLL_HOME": folder / "home",
+            "UNROLL_PORT": 0,
+            "REDIS_URL": redis_server.url,
+            "UNROLL_SAMPLER_URL": f"unix:{sampler_socket}",
+            "UNROLL_SECRET_FILE": folder / "given_secret",
+            "UNROLL_MAX_UPLOAD_BYTES": 10_000,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def running_service(settings: Settings, until: Callable[..., Any]) -> Iterator[Service]:
+    """The public process; starting it takes too long to do it for each test."""
+    configure_log()
+    with Service(settings).running(until) as service:
+        yield service
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def service(running_service: Service, scripts: RedisScripts) -> Iterator[Service]:
+    """The public process as it is when it has just started: one key, nothing stored. No sampler; audited afterwards."""
+    running_service.reset()
+    yield running_service
+    audit(scripts)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A checkpoint made by really training a tiny network."""
+    return Trained(tmp_path_factory.mktemp("trained"), SECRET.encode())
+
+
+@pytest.fixture
+def model(service: Service, trained: Trained) -> str:
+    """A model that answers: the job of a checkpoint at step 4, still running."""
+    service.submit()
+    job = service.claim()
+    service.publish(job, trained, 4)
+    return job.claim.job
+
+
+@pytest.fixture
+def fake_sampler(sampler_socket: Path) -> Iterator[Callable[[Callable[[SamplerRequest], None]], FakeSampler]]:
+    """Starts a sampler that answers as it is told."""
+    with ExitStack() as stack:
+        yield lambda answer: stack.enter_context(FakeSampler(sampler_socket, answer).running())
+    sampler_socket.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def sampler(settings: Settings, sampler_socket: Path, until: Callable[..., Any]) -> Iterator[None]:
+    """The real sampler."""
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(str(sampler_socket))
+    with serving(sampling.create_app(settings), bound, until):
+        yield
+    sampler_socket.unlink(missing_ok=True)
