@@ -39,6 +39,7 @@ soak: setup
 	$(BIN)/python -m pytest -m soak
 
 bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ray[default]==2.60.0'
 	$(BIN)/python benchmarks/time_to_first_step.py
 	$(BIN)/python benchmarks/tinyshakespeare.py
 

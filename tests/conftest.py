@@ -16,6 +16,8 @@ from services.jobqueue.keys import PREFIX
 from services.jobqueue.scripts import RedisScripts
 from services.processes import Child
 
+pytest_plugins = ["tests.service_fixtures"]
+
 _LOOK_SECONDS = 0.005
 
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml without containers: its very commands, environments and health checks as processes of this machine.
+"""docker-compose.yml without containers: its very commands, environments and health checks as processes from here.
 
 What a container engine would do is done by rewriting words: a volume or secret becomes a folder below `folder`, a
 service's name becomes the loopback address, and each port of each service a free one.
@@ -68,7 +68,6 @@ class Containers:
         return {
             "PATH": f"{Path(sys.executable).parent}:{_SYSTEM_PATH}",
             "TMPDIR": str(self._temporary(service)),
-            "RAY_TMPDIR": str(self._temporary(service)),
             **{name: self.translated(service, value) for name, value in given.items()},
         }
 

@@ -1,7 +1,7 @@
 """The commands of docker-compose.yml, run as they stand: each gets healthy, and together they train and write."""
 
 import contextlib
-import json
+import json, os
 import shutil
 import tempfile
 import time
@@ -43,7 +43,8 @@ def folder() -> Iterator[Path]:
     """Short, for Ray's sockets. When it goes, no process may be left that was started in it."""
     folder = Path(tempfile.mkdtemp(prefix="u"))
     yield folder
-    left = _processes_in(folder)
+    _, left = psutil.wait_procs(_processes_in(folder), timeout=10)
+    for process in left: print("LEFT", process.pid, process.ppid(), os.getpgid(process.pid), os.getsid(process.pid), process.cmdline()[:9], process.environ().get("TMPDIR"))
     for process in left:
         process.kill()
     shutil.rmtree(folder, ignore_errors=bool(left))
@@ -143,7 +144,8 @@ def test_prometheus_finds_every_process_and_fills_every_panel(
         dashboard = json.loads((root / "deploy/grafana/dashboards/overview.json").read_text())
         expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
         for expression in expressions:
-            until(lambda text=expression.replace("$__rate_interval", "1m"): _points(prometheus, text), 30)
+            seen = expression.replace("$__rate_interval", "1m")
+            until(lambda seen=seen: _points(prometheus, seen), 30)
 
 
 def _submit(http: httpx.Client, train: dict[str, Any]) -> str:

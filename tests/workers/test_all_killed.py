@@ -1,6 +1,6 @@
 """kill -9 of the whole service in mid-training, and the end of a service."""
 
-from tests.workers.service import running
+from tests.running_service import running
 
 
 def test_after_everything_was_killed_queued_and_running_jobs_go_on(text: str) -> None:

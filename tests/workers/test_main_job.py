@@ -3,7 +3,7 @@
 import os
 import signal
 
-from tests.workers.service import Service, wait_for
+from tests.running_service import Service, wait_for
 
 
 def test_a_job_trains_to_the_end_and_its_model_writes(service: Service, text: str) -> None:

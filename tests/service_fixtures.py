@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.workers.service import Service, running
+from tests.running_service import Service, running
 
 
 @pytest.fixture(scope="session")
