@@ -21,7 +21,7 @@ def _block(language: str, containing: str) -> str:
 
 @pytest.fixture
 def environment(service: Service, text: str, tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "book.txt").write_text(text + "\nthe end of the book\n" * 50)
+    (tmp_path / "book.txt").write_text("the beginning of the book\n" + text)
     url = (service.home / "run" / "url").read_text().strip()
     return {**os.environ, "UNROLL_HOME": str(service.home), "UNROLL_URL": url}
 
