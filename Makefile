@@ -33,6 +33,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd services/client && ../../$(BIN)/mypy --strict --config-file= -p unroll
 	$(BIN)/lint-imports
 
 soak: setup

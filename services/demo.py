@@ -5,6 +5,7 @@ Starts the service if none runs on UNROLL_HOME, trains an LSTM on Python's own d
 
 import os
 import pydoc_data.topics
+import shlex
 import signal
 import socket
 import subprocess
@@ -99,7 +100,7 @@ def _port(settings: Settings) -> int:
 
 
 def _unroll(arguments: list[str], environment: dict[str, str], *, capture: bool = False) -> str:
-    _say("$ unroll " + " ".join(arguments))
+    _say("$ unroll " + shlex.join(arguments))
     done = subprocess.run(
         _command(arguments), env=environment, check=True, text=True, stdout=subprocess.PIPE if capture else None
     )

@@ -1,5 +1,6 @@
 """`/v1/jobs`: submit, list, watch, cancel, delete."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -8,11 +9,13 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from rnncore.corpus import TextPlan
+from rnncore.errors import UnrollError
 from rnncore.manifest import MANIFEST, Manifest
 from rnncore.spec import JobSpec, starting_from
 from services import layout
 from services.api.history import downsampled
 from services.api.rooms import After, Deleted, InRooms, Limit, Page, Rooms, Tenant, errors, page
+from services.faults import error_answer
 from services.jobqueue.records import Checkpoint, Event, JobRecord, JobState
 from services.models import resolve
 from services.storage import merged, read_history
@@ -151,9 +154,13 @@ def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
 
 
 async def _frames(rooms: Rooms, job_id: str, after: str) -> AsyncIterator[str]:
-    async for event in rooms.events.follow(job_id, after, wait_seconds=_KEEP_ALIVE_SECONDS):
-        if event is None:
-            yield ": keep-alive\n\n"
-        else:
-            yield f"id: {event.id}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
+    try:
+        async for event in rooms.events.follow(job_id, after, wait_seconds=_KEEP_ALIVE_SECONDS):
+            if event is None:
+                yield ": keep-alive\n\n"
+            else:
+                yield f"id: {event.id}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
+    except UnrollError as error:
+        yield f"event: error\ndata: {json.dumps(error_answer(error)[1])}\n\n"
+        return
     yield "data: [DONE]\n\n"

@@ -19,7 +19,7 @@ NOTHING = "–"
 
 
 def visible(text: str) -> str:
-    """`text` with every invisible character written out, `␛` or `⟨U+202E⟩`; tab and newline stay."""
+    """`text` with every invisible character written out, `⟨U+202E⟩`; tab and newline stay."""
     return _INVISIBLE.sub(_written_out, text)
 
 
@@ -29,10 +29,7 @@ def visible_line(text: str) -> str:
 
 
 def _written_out(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+    return f"⟨U+{ord(match[0]):04X}⟩"  # not the control pictures: many fonts lack them
 
 
 def decimals(value: float | None, digits: int) -> str:

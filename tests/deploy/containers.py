@@ -4,12 +4,16 @@ What a container engine would do is done by rewriting words: a volume or secret 
 service's name becomes the loopback address, and each port of each service a free one.
 """
 
+import contextlib
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from services.processes import Child, free_port
 
@@ -84,9 +88,14 @@ class Containers:
         return re.sub(rf"(?<![\w/.])(?:{longest_first})(?![\w-])", lambda found: str(paths[found[0]]), text)
 
     def stop(self) -> None:
-        """Ends every process, last started first."""
+        """Ends every process, last started first, with all that a container's end would take along."""
         for child in reversed(self._children.values()):
+            session = _session_of(child.pid)
             child.stop()
+            for process in session:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(session, timeout=10)
 
     def _temporary(self, service: str) -> Path:
         """The service's own /tmp, by its first letter: Ray adds 80 bytes to the path of a socket."""
@@ -114,3 +123,13 @@ class Containers:
                     folder = paths[str(Path(secret["target"]).parent)]
                     shutil.copy(self._folder / "secrets" / secret["source"], folder / Path(secret["target"]).name)
         return paths
+
+
+def _session_of(leader: int) -> list[psutil.Process]:
+    """Every process in the session that `leader` began, those included that it no longer is a parent of."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) == leader:
+                found.append(process)
+    return found

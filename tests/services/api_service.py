@@ -56,7 +56,7 @@ def serving(app: FastAPI, bound: socket.socket, until: Until) -> Iterator[None]:
         thread.join()
 
 
-class Service:
+class Api:
     """The public process, and the other side of what it talks to. Clients speak for tenant `default`."""
 
     def __init__(self, settings: Settings) -> None:
@@ -71,7 +71,7 @@ class Service:
         self.client = self.anonymous
 
     @contextmanager
-    def running(self, until: Until) -> Iterator["Service"]:
+    def running(self, until: Until) -> Iterator["Api"]:
         with serving(self.app, self._bound, until):
             key = (self.settings.root / "api_key").read_text().strip()
             with self.client_with(key) as self.client, self.anonymous:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
-from api_service import FakeSampler, SamplerRequest, Service, Trained, serving
+from api_service import FakeSampler, SamplerRequest, Api, Trained, serving
 from queue_samples import add_datasets, audit
 
 from services.app import configure_log
@@ -53,19 +53,19 @@ def settings(tmp_path_factory: pytest.TempPathFactory, redis_server: Any, sample
 
 
 @pytest.fixture(scope="session")
-def running_service(settings: Settings, until: Callable[..., Any]) -> Iterator[Service]:
+def running_api(settings: Settings, until: Callable[..., Any]) -> Iterator[Api]:
     """The public process; starting it takes too long to do it for each test."""
     configure_log()
-    with Service(settings).running(until) as service:
-        yield service
+    with Api(settings).running(until) as api:
+        yield api
     structlog.reset_defaults()
 
 
 @pytest.fixture
-def service(running_service: Service, scripts: RedisScripts) -> Iterator[Service]:
+def api(running_api: Api, scripts: RedisScripts) -> Iterator[Api]:
     """The public process as it is when it has just started: one key, nothing stored. No sampler; audited afterwards."""
-    running_service.reset()
-    yield running_service
+    running_api.reset()
+    yield running_api
     audit(scripts)
 
 
@@ -76,11 +76,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture
-def model(service: Service, trained: Trained) -> str:
+def model(api: Api, trained: Trained) -> str:
     """A model that answers: the job of a checkpoint at step 4, still running."""
-    service.submit()
-    job = service.claim()
-    service.publish(job, trained, 4)
+    api.submit()
+    job = api.claim()
+    api.publish(job, trained, 4)
     return job.claim.job
 
 

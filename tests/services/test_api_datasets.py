@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_service import TEXT, Service
+from api_service import TEXT, Api
 
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Dataset
@@ -17,8 +17,8 @@ from services.jobqueue.records import Dataset
 LIMIT = 10_000
 
 
-def upload(service: Service, content: Any, **named: Any) -> httpx.Response:
-    return service.client.post("/v1/datasets", content=content, **named)
+def upload(api: Api, content: Any, **named: Any) -> httpx.Response:
+    return api.client.post("/v1/datasets", content=content, **named)
 
 
 def in_pieces(content: bytes, size: int) -> Iterator[bytes]:
@@ -32,10 +32,10 @@ def error_of(answer: httpx.Response, status: int) -> dict[str, Any]:
     return error
 
 
-def test_upload_is_described_and_can_be_read_back(service: Service) -> None:
+def test_upload_is_described_and_can_be_read_back(api: Api) -> None:
     text = "añ€😀 tab\tand\r\nlines\x0c" * 3
     raw = text.encode()
-    made = upload(service, raw, params={"kind": "text", "name": "odd"}).json()
+    made = upload(api, raw, params={"kind": "text", "name": "odd"}).json()
     assert made == {
         "id": made["id"],
         "object": "dataset",
@@ -48,41 +48,41 @@ def test_upload_is_described_and_can_be_read_back(service: Service) -> None:
         "uses": 0,
     }
     path = f"/v1/datasets/{made['id']}"
-    assert service.client.get(path).json() == made
-    assert service.client.get(f"{path}/content").content == raw
-    assert service.client.get(f"{path}/preview").json() == {"text": text}
+    assert api.client.get(path).json() == made
+    assert api.client.get(f"{path}/content").content == raw
+    assert api.client.get(f"{path}/preview").json() == {"text": text}
 
 
-def test_symbols_cut_by_the_edges_of_pieces_are_counted_once(service: Service) -> None:
+def test_symbols_cut_by_the_edges_of_pieces_are_counted_once(api: Api) -> None:
     text = "añ€😀" * 50
-    made = upload(service, in_pieces(text.encode(), 3)).json()
+    made = upload(api, in_pieces(text.encode(), 3)).json()
     assert made["summary"] == {"kind": "characters", "num_symbols": 200, "num_distinct": 4}
 
 
-def test_multipart_file_is_the_same_data_set_as_the_raw_body(service: Service) -> None:
-    raw = upload(service, TEXT.encode()).json()
-    form = service.client.post("/v1/datasets", files={"file": ("name.txt", TEXT.encode(), "text/plain")})
+def test_multipart_file_is_the_same_data_set_as_the_raw_body(api: Api) -> None:
+    raw = upload(api, TEXT.encode()).json()
+    form = api.client.post("/v1/datasets", files={"file": ("name.txt", TEXT.encode(), "text/plain")})
     assert form.json() == raw
 
 
-def test_equal_bytes_are_one_data_set_kept_once(service: Service) -> None:
-    first = upload(service, b"abcabc", params={"name": "first"}).json()
-    assert upload(service, b"abcabc", params={"name": "second"}).json() == first
-    assert len(service.stored()) == 1
-    assert service.client.get("/v1/datasets").json()["data"] == [first]
+def test_equal_bytes_are_one_data_set_kept_once(api: Api) -> None:
+    first = upload(api, b"abcabc", params={"name": "first"}).json()
+    assert upload(api, b"abcabc", params={"name": "second"}).json() == first
+    assert len(api.stored()) == 1
+    assert api.client.get("/v1/datasets").json()["data"] == [first]
 
 
-def test_equal_bytes_of_two_tenants_share_nothing(service: Service) -> None:
-    ours = upload(service, b"abcabc").json()
-    with service.other_tenant() as stranger:
+def test_equal_bytes_of_two_tenants_share_nothing(api: Api) -> None:
+    ours = upload(api, b"abcabc").json()
+    with api.other_tenant() as stranger:
         theirs = stranger.post("/v1/datasets", content=b"abcabc").json()
         assert theirs["id"] != ours["id"]
         assert stranger.delete(f"/v1/datasets/{theirs['id']}").status_code == 200
-    assert service.client.get(f"/v1/datasets/{ours['id']}/content").content == b"abcabc"
+    assert api.client.get(f"/v1/datasets/{ours['id']}/content").content == b"abcabc"
 
 
-def test_bytes_that_are_no_text_are_kept_as_bytes(service: Service) -> None:
-    made = upload(service, bytes(range(256)), params={"vocabulary": "bytes"}).json()
+def test_bytes_that_are_no_text_are_kept_as_bytes(api: Api) -> None:
+    made = upload(api, bytes(range(256)), params={"vocabulary": "bytes"}).json()
     assert made["summary"] == {"kind": "bytes", "num_symbols": 256, "num_distinct": 256}
 
 
@@ -99,58 +99,58 @@ def test_bytes_that_are_no_text_are_kept_as_bytes(service: Service) -> None:
 )
 @pytest.mark.parametrize("is_form", [False, True])
 def test_text_that_breaks_a_rule_is_refused_and_not_kept(
-    service: Service, content: bytes, told: str, is_form: bool
+    api: Api, content: bytes, told: str, is_form: bool
 ) -> None:
     named = {"files": {"file": ("f", content)}} if is_form else {"content": content}
-    error = error_of(service.client.post("/v1/datasets", **named), 422)
+    error = error_of(api.client.post("/v1/datasets", **named), 422)
     assert told in error["message"]
     assert error["param"] == "file"
-    assert service.stored() == []
+    assert api.stored() == []
 
 
-def test_offset_of_a_bad_byte_is_counted_over_all_pieces(service: Service) -> None:
+def test_offset_of_a_bad_byte_is_counted_over_all_pieces(api: Api) -> None:
     content = b"ab" * 2000 + "€".encode() + b"\x80" + b"ab"
-    error = error_of(upload(service, in_pieces(content, 7)), 422)
+    error = error_of(upload(api, in_pieces(content, 7)), 422)
     assert "byte 0x80 at offset 4003 is not UTF-8" in error["message"]
 
 
-def test_upload_of_exactly_the_limit_is_taken(service: Service) -> None:
-    assert upload(service, b"ab" * (LIMIT // 2)).json()["num_bytes"] == LIMIT
+def test_upload_of_exactly_the_limit_is_taken(api: Api) -> None:
+    assert upload(api, b"ab" * (LIMIT // 2)).json()["num_bytes"] == LIMIT
 
 
 @pytest.mark.parametrize("content", [b"ab" * LIMIT, lambda: in_pieces(b"ab" * LIMIT, 500)], ids=["length", "no length"])
-def test_upload_over_the_limit_is_413_and_not_kept(service: Service, content: Any) -> None:
-    error = error_of(upload(service, content() if callable(content) else content), 413)
+def test_upload_over_the_limit_is_413_and_not_kept(api: Api, content: Any) -> None:
+    error = error_of(upload(api, content() if callable(content) else content), 413)
     assert (error["code"], error["param"]) == ("too_large", "file")
     assert f"over {LIMIT} bytes (UNROLL_MAX_UPLOAD_BYTES)" in error["message"]
-    assert service.stored() == []
+    assert api.stored() == []
 
 
 @pytest.mark.parametrize("has_length", [True, False])
-def test_form_over_the_limit_is_413_and_not_kept(service: Service, has_length: bool) -> None:
+def test_form_over_the_limit_is_413_and_not_kept(api: Api, has_length: bool) -> None:
     body = httpx.Request("POST", "http://x", files={"file": ("f", b"ab" * LIMIT)})
     content = body.read()
-    answer = service.client.post(
+    answer = api.client.post(
         "/v1/datasets",
         content=content if has_length else in_pieces(content, 500),
         headers={"content-type": body.headers["content-type"]},
     )
     assert error_of(answer, 413)["code"] == "too_large"
-    assert service.stored() == []
+    assert api.stored() == []
 
 
-def test_file_in_a_form_may_have_exactly_the_limit(service: Service) -> None:
-    answer = service.client.post("/v1/datasets", files={"file": ("f", b"ab" * (LIMIT // 2))})
+def test_file_in_a_form_may_have_exactly_the_limit(api: Api) -> None:
+    answer = api.client.post("/v1/datasets", files={"file": ("f", b"ab" * (LIMIT // 2))})
     assert answer.json()["num_bytes"] == LIMIT
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data; boundary=x"])
-def test_upload_without_end_is_refused_while_it_still_comes(service: Service, content_type: str) -> None:
+def test_upload_without_end_is_refused_while_it_still_comes(api: Api, content_type: str) -> None:
     begin = b'--x\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n'
-    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(api.url.removeprefix("http://"), timeout=20)
     connection.putrequest("POST", "/v1/datasets")
     for name, value in (
-        ("authorization", service.client.headers["authorization"]),
+        ("authorization", api.client.headers["authorization"]),
         ("content-type", content_type),
         ("transfer-encoding", "chunked"),
     ):
@@ -162,7 +162,7 @@ def test_upload_without_end_is_refused_while_it_still_comes(service: Service, co
         assert answer.status == 413
         assert json.loads(answer.read())["error"]["code"] == "too_large"
     connection.close()
-    assert service.stored() == []
+    assert api.stored() == []
 
 
 @pytest.mark.parametrize(
@@ -176,34 +176,34 @@ def test_upload_without_end_is_refused_while_it_still_comes(service: Service, co
         {"content": b'--x\r\nno colon\r\n\r\nabab', "headers": {"content-type": "multipart/form-data; boundary=x"}},
     ],
 )
-def test_form_without_one_file_of_that_name_is_422(service: Service, named: dict[str, Any]) -> None:
-    error = error_of(service.client.post("/v1/datasets", **named), 422)
+def test_form_without_one_file_of_that_name_is_422(api: Api, named: dict[str, Any]) -> None:
+    error = error_of(api.client.post("/v1/datasets", **named), 422)
     assert error["param"] == "file"
-    assert service.stored() == []
+    assert api.stored() == []
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
-def test_compressed_upload_is_415(service: Service, encoding: str) -> None:
-    error = error_of(upload(service, b"abab", headers={"content-encoding": encoding}), 415)
+def test_compressed_upload_is_415(api: Api, encoding: str) -> None:
+    error = error_of(upload(api, b"abab", headers={"content-encoding": encoding}), 415)
     assert error["param"] == "content-encoding"
-    assert service.stored() == []
+    assert api.stored() == []
 
 
 @pytest.mark.parametrize(
     ("params", "param"),
     [({"kind": "images"}, "kind"), ({"vocabulary": "words"}, "vocabulary"), ({"name": "n" * 201}, "name")],
 )
-def test_bad_parameter_is_named(service: Service, params: dict[str, str], param: str) -> None:
-    assert error_of(upload(service, b"abab", params=params), 422)["param"] == param
+def test_bad_parameter_is_named(api: Api, params: dict[str, str], param: str) -> None:
+    assert error_of(upload(api, b"abab", params=params), 422)["param"] == param
 
 
-def test_data_sets_are_listed_newest_first_to_the_end(service: Service) -> None:
-    ids = [service.upload(f"abc{number}")["id"] for number in range(5)][::-1]
+def test_data_sets_are_listed_newest_first_to_the_end(api: Api) -> None:
+    ids = [api.upload(f"abc{number}")["id"] for number in range(5)][::-1]
     seen: list[str] = []
     page: dict[str, Any] = {"has_more": True, "last_id": None}
     while page["has_more"]:
         after = {"after": page["last_id"]} if page["last_id"] else {}
-        page = service.client.get("/v1/datasets", params={"limit": 2, **after}).json()
+        page = api.client.get("/v1/datasets", params={"limit": 2, **after}).json()
         assert (page["object"], page["first_id"], page["last_id"]) == (
             "list",
             page["data"][0]["id"],
@@ -211,38 +211,38 @@ def test_data_sets_are_listed_newest_first_to_the_end(service: Service) -> None:
         )
         seen += [dataset["id"] for dataset in page["data"]]
     assert seen == ids
-    empty = service.client.get("/v1/datasets", params={"after": seen[-1]}).json()
+    empty = api.client.get("/v1/datasets", params={"after": seen[-1]}).json()
     assert empty == {"object": "list", "data": [], "has_more": False, "first_id": None, "last_id": None}
 
 
-def test_list_behind_an_unknown_id_is_404(service: Service) -> None:
-    error = error_of(service.client.get("/v1/datasets", params={"after": "ds-nothing"}), 404)
+def test_list_behind_an_unknown_id_is_404(api: Api) -> None:
+    error = error_of(api.client.get("/v1/datasets", params={"after": "ds-nothing"}), 404)
     assert error["param"] == "after"
 
 
-def test_data_set_in_use_is_409_until_its_job_has_ended(service: Service) -> None:
-    job = service.submit()
+def test_data_set_in_use_is_409_until_its_job_has_ended(api: Api) -> None:
+    job = api.submit()
     path = f"/v1/datasets/{job['spec']['dataset']}"
-    assert service.client.get(path).json()["uses"] == 1
-    assert error_of(service.client.delete(path), 409)["param"] == "dataset_id"
-    service.client.post(f"/v1/jobs/{job['id']}/cancel")
-    assert service.client.delete(path).json() == {"id": job["spec"]["dataset"], "object": "dataset", "deleted": True}
-    assert service.stored() == []
+    assert api.client.get(path).json()["uses"] == 1
+    assert error_of(api.client.delete(path), 409)["param"] == "dataset_id"
+    api.client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert api.client.delete(path).json() == {"id": job["spec"]["dataset"], "object": "dataset", "deleted": True}
+    assert api.stored() == []
     for suffix in ("", "/content", "/preview"):
-        assert service.client.get(path + suffix).status_code == 404
+        assert api.client.get(path + suffix).status_code == 404
 
 
-def test_deleted_data_set_can_be_uploaded_again(service: Service) -> None:
-    first = service.upload("abcabc")
-    service.client.delete(f"/v1/datasets/{first['id']}")
-    again = service.upload("abcabc")
+def test_deleted_data_set_can_be_uploaded_again(api: Api) -> None:
+    first = api.upload("abcabc")
+    api.client.delete(f"/v1/datasets/{first['id']}")
+    again = api.upload("abcabc")
     assert again["id"] == first["id"]
-    assert service.client.get(f"/v1/datasets/{again['id']}/content").content == b"abcabc"
+    assert api.client.get(f"/v1/datasets/{again['id']}/content").content == b"abcabc"
 
 
-def test_preview_is_the_beginning_and_ends_between_two_symbols(service: Service) -> None:
-    made = service.upload("a" + "€" * 3000)
-    text = service.client.get(f"/v1/datasets/{made['id']}/preview").json()["text"]
+def test_preview_is_the_beginning_and_ends_between_two_symbols(api: Api) -> None:
+    made = api.upload("a" + "€" * 3000)
+    text = api.client.get(f"/v1/datasets/{made['id']}/preview").json()["text"]
     assert text == "a" + "€" * 1333
 
 
@@ -257,10 +257,10 @@ class FullQueue(JobQueue):
             self._scripts.redis.config_set("maxmemory", "1gb")
 
 
-def test_upload_that_a_full_queue_refuses_is_503_and_not_kept(service: Service) -> None:
-    rooms = service.app.state.rooms
-    service.app.state.rooms = dataclasses.replace(rooms, queue=FullQueue(service.scripts))
-    answer = upload(service, b"abab")
-    service.app.state.rooms = rooms
+def test_upload_that_a_full_queue_refuses_is_503_and_not_kept(api: Api) -> None:
+    rooms = api.app.state.rooms
+    api.app.state.rooms = dataclasses.replace(rooms, queue=FullQueue(api.scripts))
+    answer = upload(api, b"abab")
+    api.app.state.rooms = rooms
     assert error_of(answer, 503)["code"] == "overloaded"
-    assert service.stored() == []
+    assert api.stored() == []

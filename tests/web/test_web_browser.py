@@ -16,7 +16,7 @@ pytestmark = pytest.mark.system
 
 Visit = Callable[..., Page]
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u202eevil\x1b[31m"
-SHOWN = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>⟨U+202E⟩evil␛[31m"
+SHOWN = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>⟨U+202E⟩evil⟨U+001B⟩[31m"
 IS_HIDDEN = """(hidden) => {
   Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));

@@ -11,6 +11,7 @@ from unroll.errors import ServerUnreachableError, ServiceUnavailableError, WaitT
 from unroll.transport import Transport, backoff_seconds
 
 DONE = "[DONE]"
+ERROR = "error"  # the type of the event with which a server that cannot go on ends a stream
 SILENCE_SECONDS = 60.0
 
 # Not str.splitlines: it also breaks at U+2028 and the like, which JSON may hold as they are.
@@ -73,6 +74,8 @@ def follow(
             silence = _allowed_silence(transport, deadline, timeout_seconds)
             with transport.stream("GET", path, headers=headers, timeout_seconds=silence) as body:
                 for event in parse(body):
+                    if event is not None and event.event == ERROR:
+                        break
                     if attempt:
                         tell("connected again")
                     contact, attempt = transport.clock(), 0

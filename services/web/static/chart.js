@@ -3,7 +3,8 @@
 /* global uPlot */
 import { decimals, count } from "./text.js";
 
-const LEGEND_PIXELS = 30;
+const HEIGHT = { narrow: 210, wide: 260 };
+const NARROW = 480;
 
 /** Draws columns into `element`. New data leave a zoom as it is, double click leaves it. */
 export class LossChart {
@@ -38,7 +39,7 @@ export class LossChart {
 
   draw() {
     const width = this.element.clientWidth;
-    const height = Math.max(80, this.element.clientHeight - LEGEND_PIXELS);
+    const height = width < NARROW ? HEIGHT.narrow : HEIGHT.wide;
     const data = this.read();
     if (!width || !data[0].length) return;
     if (!this.plot) {

@@ -4,11 +4,7 @@ const INVISIBLE =
   /[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\u{e0000}-\u{e007f}]/gu;
 export const NOTHING = "–";
 
-function writtenOut(symbol) {
-  const code = symbol.codePointAt(0);
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  return code === 0x7f ? "␡" : `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
-}
+const writtenOut = (symbol) => `⟨U+${symbol.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
 
 /** Every invisible character written out; tab and newline stay. */
 export const visible = (text) => text.replace(INVISIBLE, writtenOut);
