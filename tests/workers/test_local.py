@@ -1,0 +1,96 @@
+"""`unroll up` on one machine, seen from beside it."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.running_service import Service, wait_for
+
+
+def _unroll(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("unroll")), *arguments]
+    return subprocess.run(
+        command, env=service.environment, cwd="/", capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_second_service_on_the_same_home_is_refused(service: Service) -> None:
+    second = _unroll(service, "up")
+    assert second.returncode == 1
+    assert f"a service already runs on {service.home}" in second.stderr
+    assert service.api.get("/readyz").status_code == 200
+
+
+def test_status_finds_url_and_key_by_itself(service: Service) -> None:
+    status = _unroll(service, "status")
+    assert status.returncode == 0, status.stderr
+    assert str(service.api.base_url).rstrip("/") in status.stdout
+
+
+def test_the_doctor_finds_nothing_wrong_where_a_service_runs(service: Service) -> None:
+    examined = _unroll(service, "doctor")
+    assert examined.returncode == 0, examined.stderr
+    assert "FAIL" not in examined.stderr
+
+
+def test_what_is_secret_is_readable_by_its_owner_alone(service: Service) -> None:
+    for name in ("api_key", "secret", "run/ray_token"):
+        assert stat.S_IMODE((service.home / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(service.home.stat().st_mode) == 0o700
+
+
+def test_the_key_appears_in_no_log_and_not_in_redis(service: Service) -> None:
+    key = (service.home / "api_key").read_text().strip()
+    files = [*(service.home / "logs").iterdir(), *(service.home / "redis").rglob("*")]
+    contents = [file.read_bytes() for file in files if file.is_file()]
+    assert len(contents) > 4
+    assert not [content for content in contents if key.encode() in content]
+
+
+def test_redis_listens_on_no_port(service: Service) -> None:
+    (redis,) = [process for process in service.family() if "redis" in process.name() or "valkey" in process.name()]
+    assert [c for c in redis.net_connections() if c.status == psutil.CONN_LISTEN and c.family.name != "AF_UNIX"] == []
+
+
+def test_the_app_listens_on_loopback_alone(service: Service) -> None:
+    (app,) = [process for process in service.family() if "services.app" in process.cmdline()]
+    listening = [c.laddr.ip for c in app.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert listening == ["127.0.0.1"]
+
+
+def test_metrics_tell_of_queue_and_training(service: Service, text: str) -> None:
+    job = service.ended(service.submit(service.upload(text))["id"])
+    assert job["state"] == "succeeded"
+    metrics = service.api.get("/metrics").text
+    assert 'unroll_jobs_finished_total{cell="lstm",outcome="succeeded",reason="finished"}' in metrics
+    trained = [line for line in metrics.splitlines() if line.startswith('unroll_train_steps_total{cell="lstm"}')]
+    assert float(trained[0].split()[1]) >= 60
+
+
+def test_a_process_that_dies_is_started_again(service: Service) -> None:
+    (sampler,) = [process for process in service.family() if "services.sampling.app" in process.cmdline()]
+    sampler.kill()
+    sampler.wait(10)
+    found = wait_for(
+        lambda: service.api.get("/readyz").json()["checks"]["sampler"] == "ok", 60, lambda: "the sampler to come back"
+    )
+    assert found
+
+
+def test_a_stranger_without_a_key_is_told_nothing(service: Service) -> None:
+    url = str(service.api.base_url)
+    assert httpx.get(f"{url}/v1/jobs").status_code == 401
+    assert httpx.get(f"{url}/metrics").status_code == 401
+    assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
+
+
+def test_home_is_named_by_unroll_home_and_by_nothing_else(tmp_path: Path) -> None:
+    code = "from services.settings import Settings; s = Settings(); print(s.root, s.port)"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PORT": "1", "STORAGE": "x"}
+    printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert printed.stdout.split() == [str(tmp_path / ".unroll"), "8000"]
