@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -82,6 +83,9 @@ class Child:
                 process.kill()
         psutil.wait_procs(stubborn, timeout=_STOP_SECONDS)
         self._process.wait()
+        # Where it had ended before us, nobody could tell any more whose children are left; its session still can.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def log_tail(self) -> str:
         """The end of what it printed."""

@@ -1,4 +1,4 @@
-"""What the tests of all rooms share: a real Redis, started as the service starts its own, and waiting with a deadline."""
+"""What the tests of all rooms share: a real Redis, started as the service starts its own; waiting with a deadline."""
 
 import os
 import shutil

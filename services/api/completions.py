@@ -7,10 +7,11 @@ from typing import Any
 import httpx
 from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from rnncore.errors import Unavailable
-from services.api.rooms import InRooms, Tenant, errors
+from services.api.rooms import ErrorAnswer, InRooms, Tenant, errors
 from services.models import resolve
 from services.wire import Completion, CompletionRequest, SampleCommand
 
@@ -40,7 +41,18 @@ async def create_completion(request: CompletionRequest, rooms: InRooms, tenant: 
         await stack.aclose()
         raise Unavailable(f"the sampler does not answer ({type(error).__name__}); try again in a moment") from error
     await stack.aclose()
-    return Response(body, answer.status_code, media_type="application/json")
+    if answer.status_code != 200 and not _is_error_answer(body):
+        raise Unavailable("the sampler failed; its log says why, try again in a moment")
+    headers = {"retry-after": "1"} if answer.status_code == 503 else None
+    return Response(body, answer.status_code, headers, media_type="application/json")
+
+
+def _is_error_answer(body: bytes) -> bool:
+    try:
+        ErrorAnswer.model_validate_json(body)
+    except ValidationError:
+        return False
+    return True
 
 
 async def _passed_on(answer: httpx.Response, stack: AsyncExitStack) -> AsyncIterator[bytes]:

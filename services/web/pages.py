@@ -81,6 +81,20 @@ def router(
             return Response(status_code=401, headers=HEADERS)
         return render("jobs_table.html", jobs=list_jobs(found[0]), selected_id=job)
 
+    _add_door(pages, render, secret=secret, check_key=check_key, clock=clock)
+    return pages
+
+
+def _add_door(
+    pages: APIRouter,
+    render: "_Renderer",
+    *,
+    secret: bytes,
+    check_key: Callable[[str], str | None],
+    clock: Callable[[], float],
+) -> None:
+    """Login and logout: the two ways a session begins and ends by hand."""
+
     @pages.get("/login")
     def login_page(job: JobQuery = None) -> Response:
         return render("login.html", job=job, refused=False)
@@ -103,8 +117,6 @@ def router(
         answer = RedirectResponse("/login", 303, headers=HEADERS)
         _set_cookie(answer, request, "", 0)
         return answer
-
-    return pages
 
 
 def _query(job: str | None) -> str:

@@ -90,12 +90,12 @@ class Containers:
     def stop(self) -> None:
         """Ends every process, last started first, with all that a container's end would take along."""
         for child in reversed(self._children.values()):
-            session = _session_of(child.pid)
             child.stop()
-            for process in session:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(session, timeout=10)
+            while left := _session_of(child.pid):
+                for process in left:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+                psutil.wait_procs(left, timeout=1)
 
     def _temporary(self, service: str) -> Path:
         """The service's own /tmp, by its first letter: Ray adds 80 bytes to the path of a socket."""
@@ -130,6 +130,6 @@ def _session_of(leader: int) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
-            if os.getsid(process.pid) == leader:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.system
 # In the order of `depends_on`; grafana is no program of Debian's.
 STARTED = ("redis", "ray-head", "worker-cpu", "dispatcher", "sampler", "app")
 HEALTHY_SECONDS = 120
+FULL_SECONDS = 30
 TEXT = "she sells sea shells by the sea shore; the shells she sells are sea shells. " * 60
 MODEL = {"cell": "gru", "hidden_size": 16, "embedding_size": 8}
 TRAIN = {"batch_size": 4, "tbptt_steps": 16}
@@ -138,17 +139,28 @@ def test_prometheus_finds_every_process_and_fills_every_panel(
     config = installation.containers.configuration("prometheus", "/etc/prometheus/prometheus.yml")
     config.write_text(config.read_text().replace(": 15s", ": 500ms"))
     installation.containers.start("prometheus", binary)
-    job = _submit(installation.http, {"max_seconds": 4, "validate_every_steps": 10})
-    until(lambda: _ended(installation.http, job), HEALTHY_SECONDS)
+    dashboard = json.loads((root / "deploy/grafana/dashboards/overview.json").read_text())
+    targets = [target for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    panels = [target["expr"].replace("$__rate_interval", "1m") for target in targets]
+    processes = [f'up{{job="{name}"}} == 1' for name in ("app", "dispatcher", "prometheus", "sampler")]
 
     with httpx.Client(base_url=f"http://{installation.containers.address('prometheus', '9090')}/api/v1") as prometheus:
-        for name in ("app", "dispatcher", "prometheus", "sampler"):
-            until(lambda name=name: _points(prometheus, f'up{{job="{name}"}} == 1'), 30)
-        dashboard = json.loads((root / "deploy/grafana/dashboards/overview.json").read_text())
-        expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
-        for expression in expressions:
-            seen = expression.replace("$__rate_interval", "1m")
-            until(lambda seen=seen: _points(prometheus, seen), 30)
+
+        def show(expressions: list[str]) -> None:
+            empty = list(expressions)
+
+            def are_full() -> bool:
+                empty[:] = [expression for expression in empty if not _points(prometheus, expression)]
+                return not empty
+
+            try:
+                until(are_full, FULL_SECONDS)
+            except pytest.fail.Exception:
+                pytest.fail(f"nothing to be seen of {empty}")
+
+        show(processes)
+        _submit(installation.http, {"max_seconds": 4, "validate_every_steps": 10})  # is seen while it runs
+        show(panels)
 
 
 def _submit(http: httpx.Client, train: dict[str, Any]) -> str:

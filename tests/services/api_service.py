@@ -72,10 +72,8 @@ class Api:
 
     @contextmanager
     def running(self, until: Until) -> Iterator["Api"]:
-        with serving(self.app, self._bound, until):
-            key = (self.settings.root / "api_key").read_text().strip()
-            with self.client_with(key) as self.client, self.anonymous:
-                yield self
+        with serving(self.app, self._bound, until), self.client_with(self.key) as self.client, self.anonymous:
+            yield self
         self.scripts.close()
 
     def reset(self) -> None:
@@ -134,6 +132,10 @@ class Api:
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
     @property
+    def key(self) -> str:
+        return (self.settings.root / "api_key").read_text().strip()
+
+    @property
     def tenant(self) -> str:
         return DEFAULT_TENANT
 
@@ -149,7 +151,7 @@ class Trained:
 
     def __init__(self, folder: Path, secret: bytes) -> None:
         self.folder = folder / "checkpoint"
-        self._secret = secret
+        self.secret = secret
         path = folder / "text"
         path.write_text(TEXT)
         scan = TextScan("characters")
@@ -169,7 +171,7 @@ class Trained:
 
     def after_checkpoint(self, snapshot: Snapshot, samples: list[Sample], *, is_best: bool) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.manifest: Manifest = save_checkpoint(self.folder, snapshot, self._secret)
+        self.manifest: Manifest = save_checkpoint(self.folder, snapshot, self.secret)
 
 
 class FakeSampler(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
-from api_service import FakeSampler, SamplerRequest, Api, Trained, serving
+from api_service import Api, FakeSampler, SamplerRequest, Trained, serving
 from queue_samples import add_datasets, audit
 
 from services.app import configure_log
@@ -41,14 +41,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory, redis_server: Any, sample
     folder = tmp_path_factory.mktemp("service")
     (folder / "given_secret").write_text(SECRET)
     return Settings(
-        **{
-            "UNROLL_HOME": folder / "home",
-            "UNROLL_PORT": 0,
-            "REDIS_URL": redis_server.url,
-            "UNROLL_SAMPLER_URL": f"unix:{sampler_socket}",
-            "UNROLL_SECRET_FILE": folder / "given_secret",
-            "UNROLL_MAX_UPLOAD_BYTES": 10_000,
-        }
+        UNROLL_HOME=folder / "home",
+        UNROLL_PORT=0,
+        REDIS_URL=redis_server.url,
+        UNROLL_SAMPLER_URL=f"unix:{sampler_socket}",
+        UNROLL_SECRET_FILE=folder / "given_secret",
+        UNROLL_MAX_UPLOAD_BYTES=10_000,
     )
 
 

@@ -98,9 +98,7 @@ def test_bytes_that_are_no_text_are_kept_as_bytes(api: Api) -> None:
     ],
 )
 @pytest.mark.parametrize("is_form", [False, True])
-def test_text_that_breaks_a_rule_is_refused_and_not_kept(
-    api: Api, content: bytes, told: str, is_form: bool
-) -> None:
+def test_text_that_breaks_a_rule_is_refused_and_not_kept(api: Api, content: bytes, told: str, is_form: bool) -> None:
     named = {"files": {"file": ("f", content)}} if is_form else {"content": content}
     error = error_of(api.client.post("/v1/datasets", **named), 422)
     assert told in error["message"]
@@ -173,7 +171,7 @@ def test_upload_without_end_is_refused_while_it_still_comes(api: Api, content_ty
         {"files": [("file", ("a", b"abab")), ("file", ("b", b"abab"))]},
         {"content": b"junk", "headers": {"content-type": "multipart/form-data"}},
         {"content": b"junk", "headers": {"content-type": "multipart/form-data; boundary=x"}},
-        {"content": b'--x\r\nno colon\r\n\r\nabab', "headers": {"content-type": "multipart/form-data; boundary=x"}},
+        {"content": b"--x\r\nno colon\r\n\r\nabab", "headers": {"content-type": "multipart/form-data; boundary=x"}},
     ],
 )
 def test_form_without_one_file_of_that_name_is_422(api: Api, named: dict[str, Any]) -> None:

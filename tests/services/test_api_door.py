@@ -88,7 +88,7 @@ def test_first_key_is_private_and_works(api: Api) -> None:
 
 
 def test_keys_are_not_stored(api: Api) -> None:
-    key = (api.settings.root / "api_key").read_text().strip()
+    key = api.key
     assert key not in str(api.scripts.redis.hgetall("{unroll}:keys"))
 
 
@@ -220,7 +220,7 @@ def test_forged_cookie_is_nobody(api: Api) -> None:
 
 def test_login_opens_the_pages_of_the_tenant(api: Api) -> None:
     job = api.submit(name="named by me")
-    key = (api.settings.root / "api_key").read_text().strip()
+    key = api.key
     with httpx.Client(base_url=api.url) as browser:
         assert browser.post("/login", data={"key": key}).status_code == 303
         page = browser.get("/").text
@@ -248,9 +248,7 @@ def test_login_opens_the_pages_of_the_tenant(api: Api) -> None:
         ("DELETE", "/v1/datasets/{dataset}"),
     ],
 )
-def test_thing_of_another_tenant_is_as_unknown_as_one_that_never_was(
-    api: Api, method: str, path: str
-) -> None:
+def test_thing_of_another_tenant_is_as_unknown_as_one_that_never_was(api: Api, method: str, path: str) -> None:
     job = api.submit()
     never = {"job": "job-fedcba9876543210", "dataset": "ds-" + "f" * 32}
     theirs = {"job": job["id"], "dataset": job["spec"]["dataset"]}

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from api_service import Api
 from queue_samples import audit
+from unroll import Client
 
 from services.settings import Settings
 
@@ -157,6 +158,25 @@ def test_stream_whose_queue_goes_away_ends_with_an_error_event(
             *_, last = stream
     assert data(last)["error"]["code"] == "unavailable"
     assert data(last)["error"]["type"] == "server_error"
+
+
+def test_client_goes_on_behind_the_error_event_once_the_queue_is_back(
+    start_redis: Callable[[], Any], settings: Settings, until: Callable[..., Any]
+) -> None:
+    server = start_redis()
+    with Api(settings.model_copy(update={"redis_url": server.url})).running(until) as api:
+        job = api.submit()["id"]
+        held = api.claim()
+        outages: list[str] = []
+        with Client(api.url, api.key) as client:
+            told = client.jobs.follow(job, on_outage=outages.append)
+            states = [next(told), next(told)]
+            server.process.stop()
+            server.start()
+            held.finish("succeeded")
+            states += [event for event in told if event is not None]
+        assert [event and event.data["state"] for event in states] == ["queued", "running", "succeeded"]
+        assert outages[-1] == "connected again"
 
 
 def test_follower_that_leaves_gives_its_connection_back(api: Api, until: Callable[..., Any]) -> None:

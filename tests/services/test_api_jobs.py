@@ -69,7 +69,9 @@ def test_number_that_is_none_is_named(api: Api, literal: str) -> None:
     assert error_of(post(api, body), 422)["param"] == "train.learning_rate"
 
 
-@pytest.mark.parametrize("body", ["", "{", "[]", "null", '"x"', "[" * 50_000, '{"a":' * 50_000, "9" * 5_000, "\x00", '{"\\ud800": 1}'])
+@pytest.mark.parametrize(
+    "body", ["", "{", "[]", "null", '"x"', "[" * 50_000, '{"a":' * 50_000, "9" * 5_000, "\x00", '{"\\ud800": 1}']
+)
 def test_body_that_is_no_job_is_refused(api: Api, body: str) -> None:
     answer = post(api, body)
     assert answer.status_code in (400, 422)
@@ -80,8 +82,9 @@ def test_text_too_short_for_the_job_is_told_what_would_do(api: Api) -> None:
     dataset = api.upload("abcdefghij" * 10)["id"]
     error = error_of(post(api, {"dataset": dataset, "train": {"batch_size": 7, "tbptt_steps": 13}}), 422)
     assert error["param"] == "train.batch_size"
-    assert "training part of 90 symbols is too short for batch_size=7 x tbptt_steps=13; need at least 92" in (
-        error["message"]
+    assert (
+        "training part of 90 symbols is too short for batch_size=7 x tbptt_steps=13; need at least 92"
+        in (error["message"])
     )
 
 
@@ -228,7 +231,7 @@ def test_metrics_of_several_epochs_are_one_curve(api: Api) -> None:
 def test_thinned_metrics_keep_every_extreme_and_every_validation(api: Api) -> None:
     job = api.submit()["id"]
     history = History(api.storage, layout.metrics(job), 1)
-    losses = {step: 2.0 for step in range(1, 1001)} | {137: 9.0, 138: 0.5, 901: 8.0}
+    losses = dict.fromkeys(range(1, 1001), 2.0) | {137: 9.0, 138: 0.5, 901: 8.0}
     for step, loss in losses.items():
         validation = 1.25 if step in (333, 666) else None
         history.add({"epoch": 1, "step": step, "train_loss": loss, "validation_loss": validation})

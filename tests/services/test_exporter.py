@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from services.exporter import table
 from services.exporter.collector import QueueCollector
@@ -79,6 +80,13 @@ def test_snapshot_becomes_exactly_these_series() -> None:
     }.items():
         expected[name, (("job_id", "job-b"),)] = value
     assert found == expected
+
+
+def test_value_of_zero_is_a_value() -> None:
+    found = samples(queue_text(SNAPSHOT._replace(running=(RunningJob("job-c", learning_rate=0.0),))))
+    assert {key: value for key, value in found.items() if key[1] == (("job_id", "job-c"),)} == {
+        ("unroll_train_learning_rate", (("job_id", "job-c"),)): 0.0
+    }
 
 
 def test_each_scrape_asks_for_a_new_snapshot() -> None:
@@ -172,6 +180,22 @@ def test_request_is_counted_under_its_template_and_never_its_path(
     names = tuple(sorted(zip(("method", "route", "status_class"), labels, strict=True)))
     assert counted == {("unroll_http_requests_total", names): 1}
     assert "secret" not in text.lower()
+
+
+def test_handler_that_dies_unanswered_counts_as_a_server_error() -> None:
+    async def dies(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise RuntimeError("dies")
+
+    registry = CollectorRegistry()
+
+    async def run() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(HttpMetrics(dies, registry=registry))) as client:
+            with pytest.raises(RuntimeError, match="dies"):
+                await client.get("http://unroll/secret")
+
+    asyncio.run(run())
+    labels = (("method", "GET"), ("route", "unmatched"), ("status_class", "5xx"))
+    assert samples(scrape(registry))["unroll_http_requests_total", labels] == 1
 
 
 def test_duration_runs_to_the_end_of_an_answer_but_to_the_start_of_a_stream() -> None:

@@ -162,7 +162,9 @@ def test_reports_of_the_next_claim_count_from_one_again(queue: JobQueue, scripts
     assert [event.data["epoch"] for event in events if event.type == "message"] == [2, 2, 2, 3]
 
 
-def test_claim_once_lost_stays_lost_though_its_token_returns(queue: JobQueue, scripts: RedisScripts, held: Claim) -> None:
+def test_claim_once_lost_stays_lost_though_its_token_returns(
+    queue: JobQueue, scripts: RedisScripts, held: Claim
+) -> None:
     job = _job(scripts, held)
     scripts.redis.hset(keys.job(held.job), "token", "somebody else")
     with pytest.raises(LeaseLost):

@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
+from complaints import Complaints
 from fake_v1 import KEY, FakeV1
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 ARGUMENTS = [
     "--headless",
@@ -28,7 +29,7 @@ def fake() -> Iterator[FakeV1]:
         yield service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: it keeps an event loop in this thread, where asyncio.run then refuses
 def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium")
     if path is None:
@@ -38,28 +39,6 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
-
-
-class Complaints:
-    """All that a console, a script error, a CSP violation or a refused request said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def listen(self, context: BrowserContext) -> None:
-        context.add_init_script(
-            "addEventListener('securitypolicyviolation', e => console.error('CSP', e.violatedDirective))"
-        )
-        context.on("console", self._console)
-        context.on("weberror", lambda error: self.said.append(f"script: {error.error}"))
-        context.on("response", self._response)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        self.said.append(f"{message.type}: {message.text}")
-
-    def _response(self, response: Response) -> None:
-        if response.status >= 400:
-            self.said.append(f"{response.status} {response.url}")
 
 
 @pytest.fixture

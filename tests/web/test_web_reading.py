@@ -1,0 +1,76 @@
+"""The pages in a real Chromium: readable without JavaScript, at every width, in the server's own words."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from complaints import Complaints
+from fake_v1 import FakeV1, job_record, metrics_row
+from playwright.sync_api import Page, expect
+
+from services.jobqueue.records import JobState
+from services.web import text
+
+pytestmark = pytest.mark.system
+
+Visit = Callable[..., Page]
+
+
+def test_list_and_job_read_without_javascript(visit: Visit, fake: FakeV1) -> None:
+    fake.jobs = [job_record("job-1", name="Shakespeare"), job_record("job-2", state=JobState.FAILED)]
+    page = visit("/?job=job-1", java_script_enabled=False)
+    expect(page.get_by_role("table", name="Jobs").get_by_role("row")).to_have_count(3)
+    expect(page.get_by_role("link", name="Shakespeare")).to_have_attribute("aria-current", "page")
+    expect(page.locator("#fact-best")).to_have_text("1.573")
+    expect(page.locator("#fact-eta")).to_have_text("2 min")
+    expect(page.get_by_text("The curve needs JavaScript")).to_be_visible()
+    page.goto(fake.url + "/")
+    expect(page.get_by_role("row").nth(1)).to_have_text(
+        re.compile(r"running\s*Shakespeare\s*lstm 320x1\s*42 %\s*2 min left\s*1\.573\s*51,234\s*3 min")
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/?job=job-1", "/?job=nobody", "/login"])
+@pytest.mark.parametrize("width", [320, 375, 700, 1000, 1440])
+def test_no_width_scrolls_sideways(visit: Visit, fake: FakeV1, complaints: Complaints, path: str, width: int) -> None:
+    fake.jobs = [job_record("job-1", name="w" * 200), job_record("job-2", state=JobState.QUEUED)]
+    fake.history = [metrics_row(step, loss=2, validation=1.5) for step in (1_000_000, 2_000_000)]
+    long = {"prompt": "x" * 500, "text": "y" * 500}
+    fake.push("checkpoint", {"step": 10, "epoch": 1, "bits_per_character": 2.5, "samples": [long]})
+    page = visit(path, viewport={"width": width, "height": 700})
+    if path == "/?job=job-1":
+        expect(page.locator("#curve")).to_have_attribute("data-points", "2")
+        expect(page.locator("#samples pre")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if path == "/?job=nobody":
+        assert [said[:3] for said in complaints.said] == ["404", "err"]
+        complaints.said.clear()
+
+
+def test_browser_and_server_write_values_alike(visit: Visit) -> None:
+    page = visit("/login", log_in=False)
+    codes = [*range(0x3100), *range(0xD7FF, 0xE001), 0xFEFF, *range(0xFFF0, 0x10000), *range(0xDFFFF, 0xE0081)]
+    seconds = [0, 0.9, 59.99, 60, 3599, 3600, 86_399, 86_400, 1e7]
+    numbers = [0, 0.4, 0.5, 1.5, 999, 1000, 1_234_567.8, 1e12]
+    losses = [0, 1.23456, 12.9996, 1e-9]
+    browser = page.evaluate(
+        """async ([codes, seconds, numbers, losses]) => {
+          const text = await import("/static/text.js");
+          const seen = (code) => Array.from(text.visible(String.fromCodePoint(code)), (c) => c.codePointAt(0));
+          return [
+            codes.map(seen),
+            [null, ...seconds].map(text.span),
+            [null, ...numbers].map(text.count),
+            [null, ...losses].map((loss) => text.decimals(loss, 3)),
+            losses.map(text.percent),
+          ];
+        }""",
+        [codes, seconds, numbers, losses],
+    )
+    assert browser == [
+        [[ord(symbol) for symbol in text.visible(chr(code))] for code in codes],
+        [text.span(value) for value in (None, *seconds)],
+        [text.count(value) for value in (None, *numbers)],
+        [text.decimals(value, 3) for value in (None, *losses)],
+        [text.percent(value) for value in losses],
+    ]
