@@ -201,7 +201,9 @@ class TrainingLoop(pl.Callback):
         self._since_point = _SincePoint()
 
     def _checkpoint(self, module: LanguageModel) -> None:
+        # A loss may still be finite where the step that followed it was not.
         _require_finite(module.loss.item(), "training loss", self.progress.step)
+        _require_finite(module.gradient_norm.item(), "gradient norm", self.progress.step)
         is_scored = self._validated_at == self.progress.step
         snapshot = Snapshot(
             Manifest(

@@ -11,6 +11,8 @@ from rnncore.vocabulary import Vocabulary
 
 FinishReason = Literal["stop", "length"]
 
+_GREEDY_BELOW = 1e-6  # logits divided by less leave float32
+
 
 class SamplingParameters(NamedTuple):
     """How to choose. `temperature` 0 takes the likeliest symbol; `top_k` None and `top_p` 1.0 leave all in play."""
@@ -36,7 +38,7 @@ def probabilities(logits_V: Tensor, parameters: SamplingParameters) -> Tensor:
 
     The nucleus (Holtzman 2020) is the smallest set of likeliest symbols whose mass reaches `top_p`.
     """
-    if parameters.temperature == 0:
+    if parameters.temperature < _GREEDY_BELOW:
         return torch.nn.functional.one_hot(logits_V.argmax(), logits_V.numel()).float()
     scaled = logits_V / parameters.temperature
     if parameters.top_k is not None and parameters.top_k < scaled.numel():

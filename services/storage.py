@@ -43,6 +43,8 @@ class Storage:
                 if self._is_local:
                     os.fsync(file.fileno())
             self._fs.mv(draft, target)
+            if self._is_local:
+                _flush_folder(os.path.dirname(target))
         except BaseException:
             if self._fs.exists(draft):
                 self._fs.rm(draft)
@@ -85,6 +87,7 @@ class Storage:
             target = Path(self._at(path))
             target.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(target)
+            _flush_folder(target.parent)
             return
         self._fs.put(str(folder), self._at(path), recursive=True)
         shutil.rmtree(folder)
@@ -122,6 +125,15 @@ class Storage:
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
+
+
+def _flush_folder(path: str | Path) -> None:
+    """A renamed file is found again after a power cut only once its folder is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 class History:

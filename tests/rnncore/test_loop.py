@@ -190,6 +190,13 @@ def test_loss_that_is_no_number_ends_the_run(train: Train, make_spec: MakeSpec, 
     assert caught.value.hint is not None
 
 
+def test_gradient_that_is_no_number_ends_the_run(train: Train, make_spec: MakeSpec, data: TextData) -> None:
+    snapshot = train(make_spec(max_steps=1), data).snapshot(1)
+    steep = snapshot.weights | {"output.weight": snapshot.weights["output.weight"] * 1e25}
+    with pytest.raises(NonFiniteLoss, match="gradient norm is inf at step 1"):
+        train(make_spec(checkpoint_every_steps=1), data, initial=snapshot._replace(weights=steep))
+
+
 def test_observer_may_stop_the_run_before_any_step(train: Train, make_spec: MakeSpec, data: TextData) -> None:
     run = train(make_spec(), data, stop_before=3)
     assert [point.step for point in run.points] == [1, 2]

@@ -57,9 +57,10 @@ def test_temperature_divides_the_logits() -> None:
     torch.testing.assert_close(distribution(temperature=0.5), LOGITS.exp() ** 2 / (LOGITS.exp() ** 2).sum())
 
 
+@pytest.mark.parametrize("temperature", [0, 1e-300, 1e-6])
 @pytest.mark.parametrize("others", [{}, {"top_k": 3}, {"top_p": 0.9}])
-def test_temperature_zero_takes_the_likeliest(others: dict[str, Any]) -> None:
-    assert distribution(temperature=0, **others).tolist() == [1, 0, 0, 0, 0]
+def test_temperature_next_to_zero_takes_the_likeliest(temperature: float, others: dict[str, Any]) -> None:
+    assert distribution(temperature=temperature, **others).tolist() == [1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("top_k", "kept"), [(1, 1), (2, 2), (5, 5), (99, 5), (None, 5)])

@@ -95,11 +95,14 @@ def test_first_event_says_that_the_job_is_queued(queue: JobQueue) -> None:
     assert not has_more
 
 
-def test_job_of_another_tenant_is_unknown(queue: JobQueue) -> None:
-    job = submit(queue)
-    for ask in (queue.job, queue.cancel, queue.delete_job, queue.checkpoints):
-        with pytest.raises(NotFound, match=f"no job {job.id}"):
-            ask("tenant-b", job.id)
+def test_job_of_another_tenant_is_unknown_and_stays_as_it_is(queue: JobQueue, scripts: RedisScripts) -> None:
+    ended = queue.cancel(TENANT, submit(queue).id)
+    for job in (submit(queue), ended):
+        before = contents(scripts)
+        for ask in (queue.job, queue.cancel, queue.delete_job, queue.checkpoints):
+            with pytest.raises(NotFound, match=f"no job {job.id}"):
+                ask("tenant-b", job.id)
+        assert contents(scripts) == before
 
 
 def test_jobs_are_listed_newest_first_page_by_page_to_the_end(queue: JobQueue) -> None:
