@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rnncore.errors import CorruptCheckpoint
 from rnncore.manifest import MANIFEST, TRAINING, WEIGHTS, Manifest
-from rnncore.network import RecurrentNetwork
+from rnncore.network import Network, RecurrentNetwork, language_model_network
 
 
 class Snapshot(NamedTuple):
@@ -58,12 +58,12 @@ def restore_network(snapshot: Snapshot) -> RecurrentNetwork:
     """The network of `snapshot`, in evaluation mode. Raises CorruptCheckpoint on a missing, extra, misshapen tensor."""
     # On the meta device nothing is initialised: no time, and no draw from the generator that training uses.
     with torch.device("meta"):
-        network = RecurrentNetwork(snapshot.manifest.model, vocabulary_size=snapshot.manifest.vocabulary.size)
+        network = language_model_network(snapshot.manifest.model, snapshot.manifest.encoding.vocabulary)
     load_weights(network, {name: tensor.clone() for name, tensor in snapshot.weights.items()}, assign=True)
     return network.eval()
 
 
-def network_weights(network: RecurrentNetwork) -> dict[str, Tensor]:
+def network_weights(network: Network) -> dict[str, Tensor]:
     """The parameters of `network` by PyTorch name, detached; a tied output weight is left to the embedding."""
     return {
         name: parameter.detach()
@@ -72,7 +72,7 @@ def network_weights(network: RecurrentNetwork) -> dict[str, Tensor]:
     }
 
 
-def load_weights(network: RecurrentNetwork, weights: dict[str, Tensor], *, assign: bool = False) -> None:
+def load_weights(network: Network, weights: dict[str, Tensor], *, assign: bool = False) -> None:
     """Copies (or assigns) `weights` to `network`. Raises CorruptCheckpoint unless names and shapes are its own."""
     expected = {name: tuple(t.shape) for name, t in network_weights(network).items()}
     found = {name: tuple(t.shape) for name, t in weights.items()}
@@ -80,8 +80,7 @@ def load_weights(network: RecurrentNetwork, weights: dict[str, Tensor], *, assig
         differing = sorted(set(expected.items()) ^ set(found.items()))
         raise CorruptCheckpoint(f"weights do not fit the network: {differing[0][0]} has shape {differing[0][1]}")
     network.load_state_dict(weights, strict=not network.model.tie_weights, assign=assign)
-    if network.model.tie_weights:
-        network.output.weight = network.embedding.weight
+    network.tie_weights()
 
 
 def _load(folder: Path, name: str, manifest: Manifest) -> dict[str, Tensor]:

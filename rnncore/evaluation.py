@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from rnncore.network import RecurrentNetwork
-from rnncore.state import State, zero_row
+from rnncore.state import State, zero_rows
 from rnncore.text import Ids
 
 # One long text is read in rows side by side. Each row first reads, unscored, the symbols that precede it, so that it
@@ -55,7 +55,7 @@ def _warmed_up(network: RecurrentNetwork, ids: Ids, starts: np.ndarray) -> State
     state: State = None
     for at in range(0, _WARM_UP, _WINDOW):
         _, state = _read(network, ids, before + at, _WINDOW, state)
-    return zero_row(state, 0)
+    return zero_rows(state, torch.arange(len(starts)) == 0)
 
 
 def _read(network: RecurrentNetwork, ids: Ids, starts: np.ndarray, steps: int, state: State) -> tuple[float, State]:

@@ -16,10 +16,9 @@ from torch.utils.data import DataLoader
 
 from rnncore.checkpoint import Snapshot, load_weights
 from rnncore.loop import Identity, Observer, TrainingLoop
-from rnncore.module import LanguageModel
-from rnncore.network import RecurrentNetwork
+from rnncore.module import RecurrentModule
 from rnncore.spec import JobSpec, Precision
-from rnncore.streams import Streams
+from rnncore.tasks.language_model import LanguageModel
 from rnncore.text import TextData
 
 # Lightning announces itself and warns of loaders without worker processes; ours needs none.
@@ -52,18 +51,12 @@ def fit(
     spec = job.spec
     torch.set_flush_denormal(True)  # denormal numbers are about 20 times slower on CPUs
     torch.manual_seed(spec.train.seed)
-    network = RecurrentNetwork(spec.model, vocabulary_size=data.vocabulary.size)
+    task = LanguageModel(spec, data)
+    network = task.network()
     if start := resume or initial:
         load_weights(network, start.weights)
     precision = resume.manifest.precision if resume else resolved_precision(spec.train.precision)
-    streams = Streams(
-        data.training,
-        batch_size=spec.train.batch_size,
-        tbptt_steps=spec.train.tbptt_steps,
-        first=resume.manifest.progress.window if resume else 0,
-    )
-    identity = Identity(job.id, job.epoch, data.vocabulary, precision, environment())
-    loop = TrainingLoop(spec, data, observer, identity, streams.windows_per_epoch, resume)
+    loop = TrainingLoop(spec, task, observer, Identity(job.id, job.epoch, precision, environment()), resume)
     if loop.is_over:
         return
     with warnings.catch_warnings():
@@ -80,7 +73,8 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(LanguageModel(network, spec.train), DataLoader(streams, batch_size=None))
+        batches = task.batches(first=loop.progress.window)
+        trainer.fit(RecurrentModule(network, task, spec.train), DataLoader(batches, batch_size=None))
 
 
 def resolved_precision(asked: Precision) -> str:

@@ -13,21 +13,14 @@ from torch import Tensor
 
 from rnncore.checkpoint import Snapshot, network_weights, restore_network
 from rnncore.errors import NonFiniteLoss
-from rnncore.evaluation import evaluate
 from rnncore.manifest import Manifest, Progress
-from rnncore.module import LanguageModel
-from rnncore.sampling import SamplingParameters, generate
+from rnncore.module import RecurrentModule
 from rnncore.spec import JobSpec
 from rnncore.state import state_from_tensors, state_tensors
-from rnncore.stepper import Stepper
-from rnncore.streams import Window
-from rnncore.text import TextData
-from rnncore.vocabulary import Vocabulary
+from rnncore.tasks import Evaluation, Sample, Task
 
 _REPORT_STEPS = 10
 _REPORT_SECONDS = 1.0
-_SAMPLE = SamplingParameters(temperature=0.7, max_tokens=160)
-_PROMPT_SYMBOLS = 32
 
 
 class Identity(NamedTuple):
@@ -35,15 +28,14 @@ class Identity(NamedTuple):
 
     job: str
     epoch: int
-    vocabulary: Vocabulary
     precision: str
     environment: dict[str, str | int]
 
 
 class Point(NamedTuple):
-    """One row of the history: where training stands, and the mean loss (nats) since the row before.
+    """One row of the history: where training stands, and the mean loss since the row before.
 
-    `ratio` is the share of the budget used; `validation_loss` is None where nothing was validated.
+    `ratio` is the share of the budget used; `validation_loss` is None and `metrics` empty where nothing was validated.
     """
 
     step: int
@@ -55,14 +47,8 @@ class Point(NamedTuple):
     training_seconds: float
     ratio: float
     eta_seconds: float
-    validation_loss: float | None = None
-
-
-class Sample(NamedTuple):
-    """What the network writes after `prompt`."""
-
-    prompt: str
-    text: str
+    validation_loss: float | None
+    metrics: dict[str, float]
 
 
 class Observer(Protocol):
@@ -77,28 +63,20 @@ class TrainingLoop(pl.Callback):
     """Runs a JobSpec's limits, cadence and resume around Lightning's automatic optimisation."""
 
     def __init__(
-        self,
-        spec: JobSpec,
-        data: TextData,
-        observer: Observer,
-        identity: Identity,
-        windows_per_epoch: int,
-        resume: Snapshot | None,
+        self, spec: JobSpec, task: Task, observer: Observer, identity: Identity, resume: Snapshot | None
     ) -> None:
+        self._spec = spec
         self._train = spec.train
-        self._model = spec.model
-        self._task = spec.task
-        self._data = data
+        self._task = task
         self._observer = observer
         self._identity = identity
-        self._windows_per_epoch = windows_per_epoch
         self._resume = resume
         self.progress = resume.manifest.progress if resume else Progress()
         self._schedule: list[float] = resume.training["schedule.progress"].tolist() if resume else []
         self._began_at = 0.0
         self._since_point = _SincePoint()
-        self._validation_loss: float | None = None
-        self._validated_at: int | None = None
+        self._evaluation: Evaluation | None = None
+        self._evaluated_at: int | None = None
 
     @property
     def is_over(self) -> bool:
@@ -108,7 +86,7 @@ class TrainingLoop(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
         """Before each optimizer step."""
         del trainer, batch
-        assert isinstance(module, LanguageModel)
+        assert isinstance(module, RecurrentModule)
         if index == 0 and self._resume:
             _restore(module, self._resume.training)
         self._observer.before_step()
@@ -119,16 +97,16 @@ class TrainingLoop(pl.Callback):
         module.set_learning_rate(self.progress.step, ratio)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Window, index: int
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """After each optimizer step."""
-        del outputs, index
-        assert isinstance(module, LanguageModel)
+        del outputs, batch, index
+        assert isinstance(module, RecurrentModule)
         before = self.progress
         if module.device.type == "cuda" and self._since_point.is_due(before.step + 1):
             torch.cuda.synchronize()  # what the GPU has yet to do is training time too
         seconds = time.perf_counter() - self._began_at
-        symbols = batch.inputs_BT.numel()
+        symbols = module.num_targets
         self.progress = before.model_copy(
             update={
                 "step": before.step + 1,
@@ -156,7 +134,7 @@ class TrainingLoop(pl.Callback):
         if train.max_steps is not None:
             shares.append(now.step / train.max_steps)
         if train.max_epochs is not None:
-            shares.append(now.window / (train.max_epochs * self._windows_per_epoch))
+            shares.append(now.window / (train.max_epochs * self._task.batches_per_epoch))
         if train.max_seconds is not None:
             shares.append(now.training_seconds / train.max_seconds)
         return min(1.0, max(shares))
@@ -165,10 +143,11 @@ class TrainingLoop(pl.Callback):
         patience = self._train.early_stop_patience
         return patience is not None and self.progress.validations_without_improvement >= patience
 
-    def _validate(self, module: LanguageModel) -> None:
-        loss = evaluate(module.network, self._data.validation)
+    def _validate(self, module: RecurrentModule) -> None:
+        evaluation = self._task.evaluate(module.network)
+        loss = evaluation.loss
         _require_finite(loss, "validation loss", self.progress.step)
-        self._validation_loss, self._validated_at = loss, self.progress.step
+        self._evaluation, self._evaluated_at = evaluation, self.progress.step
         best = self.progress.best_validation_loss
         improved = best is None or loss < best
         self.progress = self.progress.model_copy(
@@ -179,8 +158,8 @@ class TrainingLoop(pl.Callback):
             }
         )
 
-    def _report(self, module: LanguageModel) -> None:
-        now, since = self.progress, self._since_point
+    def _report(self, module: RecurrentModule) -> None:
+        now, since, evaluation = self.progress, self._since_point, self._present_evaluation()
         loss = since.mean_loss()
         _require_finite(loss, "training loss", now.step)
         ratio = self._ratio()
@@ -195,27 +174,29 @@ class TrainingLoop(pl.Callback):
                 training_seconds=now.training_seconds,
                 ratio=ratio,
                 eta_seconds=now.training_seconds * (1 - ratio) / ratio,
-                validation_loss=self._validation_loss if self._validated_at == now.step else None,
+                validation_loss=evaluation.loss if evaluation else None,
+                metrics=evaluation.metrics if evaluation else {},
             )
         )
         self._since_point = _SincePoint()
 
-    def _checkpoint(self, module: LanguageModel) -> None:
+    def _checkpoint(self, module: RecurrentModule) -> None:
         # A loss may still be finite where the step that followed it was not.
         _require_finite(module.loss.item(), "training loss", self.progress.step)
         _require_finite(module.gradient_norm.item(), "gradient norm", self.progress.step)
-        is_scored = self._validated_at == self.progress.step
+        evaluation = self._present_evaluation()
         snapshot = Snapshot(
             Manifest(
                 job=self._identity.job,
                 epoch=self._identity.epoch,
-                task=self._task,
-                model=self._model,
-                vocabulary=self._identity.vocabulary,
+                task=self._spec.task,
+                model=self._spec.model,
+                encoding=self._task.encoding,
                 precision=self._identity.precision,
                 progress=self.progress,
                 train_loss=module.loss.item(),
-                validation_loss=self._validation_loss if is_scored else None,
+                validation_loss=evaluation.loss if evaluation else None,
+                metrics=evaluation.metrics if evaluation else {},
                 parameters_sha256="",
                 environment=self._identity.environment,
                 files={},
@@ -223,22 +204,13 @@ class TrainingLoop(pl.Callback):
             {name: tensor.cpu() for name, tensor in network_weights(module.network).items()},
             _training_tensors(module, self._schedule),
         )
-        is_best = is_scored and self.progress.best_step == self.progress.step
-        self._observer.after_checkpoint(snapshot, self._samples(snapshot), is_best=is_best)
+        is_best = evaluation is not None and self.progress.best_step == self.progress.step
+        samples = self._task.samples(restore_network(snapshot), seed=self.progress.step)
+        self._observer.after_checkpoint(snapshot, samples, is_best=is_best)
 
-    def _samples(self, snapshot: Snapshot) -> list[Sample]:
-        stepper = Stepper(restore_network(snapshot))
-        vocabulary = self._identity.vocabulary
-        prompts = self._train.sample_prompts or (self._default_prompt(),)
-        parameters = _SAMPLE._replace(seed=self.progress.step)
-        return [
-            Sample(prompt, "".join(piece.text for piece in generate(stepper, vocabulary, ids, parameters)))
-            for prompt, ids in ((prompt, vocabulary.encode(prompt).tolist()) for prompt in prompts)
-        ]
-
-    def _default_prompt(self) -> str:
-        ids = [int(i) for i in self._data.validation[:_PROMPT_SYMBOLS]]
-        return self._identity.vocabulary.decode([i for i in ids if i != self._identity.vocabulary.unknown_id])
+    def _present_evaluation(self) -> Evaluation | None:
+        """That of this very step, if it was validated."""
+        return self._evaluation if self._evaluated_at == self.progress.step else None
 
 
 class _SincePoint:
@@ -272,7 +244,7 @@ def _require_finite(loss: float, what: str, step: int) -> None:
         )
 
 
-def _training_tensors(module: LanguageModel, schedule: list[float]) -> dict[str, Tensor]:
+def _training_tensors(module: RecurrentModule, schedule: list[float]) -> dict[str, Tensor]:
     """All that an exact resume needs besides weights and progress."""
     tensors = {
         "rng.torch": torch.get_rng_state(),
@@ -288,13 +260,13 @@ def _training_tensors(module: LanguageModel, schedule: list[float]) -> dict[str,
     return tensors
 
 
-def _restore(module: LanguageModel, tensors: dict[str, Tensor]) -> None:
+def _restore(module: RecurrentModule, tensors: dict[str, Tensor]) -> None:
     # At the first step and not before: building loaders and networks draws from the same generator.
     torch.set_rng_state(tensors["rng.torch"])
     if torch.cuda.is_available() and "rng.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["rng.cuda"])
     held = {name: tensor.to(module.device) for name, tensor in tensors.items() if name.startswith("state.")}
-    module.state = state_from_tensors(module.network.model.cell, held)
+    module.state = state_from_tensors(held)
     optimizer = module.trainer.optimizers[0]
     for name, parameter in module.network.named_parameters():
         prefix = f"optimizer.{name}."

@@ -11,9 +11,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rnncore.encoding import Encoding
 from rnncore.errors import CorruptCheckpoint
 from rnncore.spec import ModelSpec, Task
-from rnncore.vocabulary import Vocabulary
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -45,11 +45,12 @@ class Manifest(BaseModel):
     epoch: int
     task: Task
     model: ModelSpec
-    vocabulary: Vocabulary
+    encoding: Encoding
     precision: str
     progress: Progress
     train_loss: float | None = None
     validation_loss: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
     parameters_sha256: str
     environment: dict[str, str | int] = Field(default_factory=dict)
     files: dict[str, str]

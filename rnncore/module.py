@@ -1,45 +1,43 @@
-"""The LightningModule: one optimizer step a window, state carried and detached between windows.
+"""The LightningModule: one optimizer step a batch, state carried between batches as the task says.
 
 Optimisation stays automatic, so that clipping, autocast and DDP are Lightning's. Knows no budget, checkpoint or queue.
-Shapes: B batch, T time, V vocabulary.
 """
 
 import math
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from rnncore.network import RecurrentNetwork
+from rnncore.network import Network
 from rnncore.spec import TrainSpec
-from rnncore.state import State, detach_state
-from rnncore.streams import Window
+from rnncore.state import State
+from rnncore.tasks import Task
 
 _FINAL_RATE_RATIO = 0.01
 
 
-class LanguageModel(pl.LightningModule):
-    """Next-symbol prediction by truncated back-propagation through time (Williams & Peng 1990)."""
+class RecurrentModule(pl.LightningModule):
+    """Any task's network under AdamW."""
 
-    def __init__(self, network: RecurrentNetwork, train: TrainSpec) -> None:
+    def __init__(self, network: Network, task: Task, train: TrainSpec) -> None:
         super().__init__()
         self.network = network
+        self.task = task
         self.train_spec = train
         self.state: State = None
         self.learning_rate = 0.0
+        self.num_targets = 0
         # Left on the device and read only when reported: reading waits for a GPU.
         self.loss = torch.tensor(math.nan)
         self.gradient_norm = torch.tensor(math.nan)
 
-    def training_step(self, batch: Window, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
-        """Loss of one window, scaled by its share of `tbptt_steps` where it is shorter."""
-        inputs_BT, targets_BT, starts = batch
-        before = None if starts else detach_state(self.state)
-        logits_BTV, self.state = self.network(inputs_BT, before)
-        loss = cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
-        self.loss = loss.detach()
-        return loss * (inputs_BT.shape[1] / self.train_spec.tbptt_steps)
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
+        """Mean loss of one batch, scaled by its share of a full one."""
+        step = self.task.loss(self.network, batch, self.state)
+        self.state, self.loss, self.num_targets = step.state, step.mean.detach(), step.num_targets
+        return step.mean * step.weight
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW (Loshchilov & Hutter 2019); biases are not decayed."""

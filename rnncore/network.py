@@ -3,22 +3,38 @@
 Shapes: B batch, T time, E embedding, H hidden, V vocabulary.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 from rnncore.spec import ModelSpec
-from rnncore.state import State
+from rnncore.state import State, zero_rows
+from rnncore.vocabulary import Vocabulary
 
 _RECURRENT = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
-class RecurrentNetwork(nn.Module):
-    """Embedding -> RNN, LSTM or GRU -> dropout -> linear, W_hh initialised orthogonal per gate, W_ih Glorot."""
+class Network(nn.Module):
+    """What the network of every task has: the ModelSpec that it was made from."""
 
-    def __init__(self, model: ModelSpec, *, vocabulary_size: int) -> None:
+    model: ModelSpec
+
+    def tie_weights(self) -> None:
+        """Makes output and embedding one parameter again, where `model.tie_weights` asks for it."""
+
+
+class RecurrentNetwork(Network):
+    """Embedding -> RNN, LSTM or GRU -> dropout -> linear, W_hh initialised orthogonal per gate, W_ih Glorot.
+
+    Before it reads the symbol `boundary_id`, which begins a document, a row forgets the one before.
+    """
+
+    def __init__(self, model: ModelSpec, *, vocabulary_size: int, boundary_id: int | None = None) -> None:
         super().__init__()
         self.model = model
         self.vocabulary_size = vocabulary_size
+        self.boundary_id = boundary_id
         self.embedding = nn.Embedding(vocabulary_size, model.embedding_size)
         self.recurrent = _RECURRENT[model.cell](
             model.embedding_size,
@@ -30,17 +46,34 @@ class RecurrentNetwork(nn.Module):
         self.dropout = nn.Dropout(model.dropout)
         self.output = nn.Linear(model.hidden_size, vocabulary_size)
         self._initialise()
-        if model.tie_weights:
+        self.tie_weights()
+
+    def tie_weights(self) -> None:
+        if self.model.tie_weights:
             self.output.weight = self.embedding.weight
 
     def forward(self, ids_BT: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Logits_BTV of the symbol after each one of `ids_BT` (int64), and the state after the last."""
-        hidden_BTH, state = self.recurrent(self.embedding(ids_BT), state)
+        hidden_BTH, state = self._read(ids_BT, state)
         return self.output(self.dropout(hidden_BTH)), state
 
     def num_parameters(self) -> int:
         """Trainable numbers, shared ones counted once."""
         return sum(p.numel() for p in self.parameters())
+
+    def _read(self, ids_BT: Tensor, state: State) -> tuple[Tensor, State]:
+        """Cut in time wherever some row begins a document; rows that do not are carried across the cut."""
+        x_BTE = self.embedding(ids_BT)
+        begins_BT = ids_BT == self.boundary_id if self.boundary_id is not None else None
+        if begins_BT is None or not begins_BT.any():
+            return self.recurrent(x_BTE, state)  # type: ignore[no-any-return]  # torch types no module's result
+        cuts = begins_BT.any(dim=0).nonzero().flatten().tolist()
+        pieces = []
+        for begin, end in pairwise(sorted({0, *cuts, ids_BT.shape[1]})):
+            state = zero_rows(state, begins_BT[:, begin])
+            piece_BTH, state = self.recurrent(x_BTE[:, begin:end], state)
+            pieces.append(piece_BTH)
+        return torch.cat(pieces, dim=1), state
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -60,3 +93,8 @@ class RecurrentNetwork(nn.Module):
                 # PyTorch adds two biases: one carries the forget bias, the other stays zero.
                 if self.model.cell == "lstm" and name.startswith("bias_ih"):
                     parameter[hidden : 2 * hidden] = self.model.forget_bias
+
+
+def language_model_network(model: ModelSpec, vocabulary: Vocabulary) -> RecurrentNetwork:
+    """The network that reads and predicts the symbols of `vocabulary`."""
+    return RecurrentNetwork(model, vocabulary_size=vocabulary.size, boundary_id=vocabulary.boundary_id)

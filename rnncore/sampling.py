@@ -59,7 +59,8 @@ def generate(
 ) -> Iterator[Piece]:
     """Continues `prompt` (ids) until a stop string or `max_tokens`; the last piece says which.
 
-    An empty prompt starts as a text does, after a line break. The stop string itself is never part of the text.
+    An empty prompt starts as a text does: with a document's boundary, or after a line break.
+    The stop string itself is never part of the text.
     """
     ids = _symbols(stepper, vocabulary, prompt, parameters)
     return _until_stop(vocabulary.pieces(ids), parameters)
@@ -73,7 +74,7 @@ def _symbols(
         generator.seed()
     else:
         generator.manual_seed(parameters.seed)
-    start = list(prompt) or [_line_break(vocabulary)]
+    start = list(prompt) or [_beginning(vocabulary)]
     logits, state = stepper.read(torch.tensor([start]))
     for remaining in range(parameters.max_tokens, 0, -1):
         if vocabulary.unknown_id is not None:
@@ -84,9 +85,11 @@ def _symbols(
             logits, state = stepper.step(torch.tensor([chosen]), state)
 
 
-def _line_break(vocabulary: Vocabulary) -> int:
+def _beginning(vocabulary: Vocabulary) -> int:
     if vocabulary.kind == "bytes":
         return ord("\n")
+    if vocabulary.boundary_id is not None:
+        return vocabulary.boundary_id
     return max(0, vocabulary.symbols.find("\n"))
 
 

@@ -63,6 +63,12 @@ class TrainSpec(_Part):
     tbptt_steps: int = Field(
         default=64, ge=1, le=4096, description="Window length in symbols; gradients flow through at most this many."
     )
+    tbptt_stride: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="New symbols an update; at most tbptt_steps. null: as many as tbptt_steps.",
+    )
     max_steps: int | None = Field(
         default=None,
         ge=1,
@@ -107,6 +113,17 @@ class TrainSpec(_Part):
         max_length=4,
         description="Prompts continued at each checkpoint; empty: one from the validation part.",
     )
+
+    @model_validator(mode="after")
+    def _stride_is_within_the_window(self) -> Self:
+        if self.tbptt_stride is None:
+            object.__setattr__(self, "tbptt_stride", self.tbptt_steps)  # the value is still being built
+        elif self.tbptt_stride > self.tbptt_steps:
+            raise ValueError(
+                f"tbptt_stride of {self.tbptt_stride} is over tbptt_steps of {self.tbptt_steps}: symbols between "
+                "windows would never be learnt; lower tbptt_stride or raise tbptt_steps"
+            )
+        return self
 
     @model_validator(mode="after")
     def _some_limit_ends_the_job(self) -> Self:

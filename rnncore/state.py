@@ -5,8 +5,6 @@ Shapes: L layers, B batch, H hidden. A state is h_LBH, for an LSTM (h_LBH, c_LBH
 
 from torch import Tensor
 
-from rnncore.spec import Cell
-
 State = Tensor | tuple[Tensor, Tensor] | None
 
 
@@ -17,13 +15,13 @@ def detach_state(state: State) -> State:
     return None if state is None else state.detach()
 
 
-def zero_row(state: State, row: int) -> State:
-    """A copy of `state` whose row `row` of the batch starts afresh."""
+def zero_rows(state: State, rows_B: Tensor) -> State:
+    """A copy of `state` whose rows where `rows_B` (bool) holds start afresh; no gradient flows back through them."""
     if state is None:
         return None
     if isinstance(state, tuple):
-        return _zero_row(state[0], row), _zero_row(state[1], row)
-    return _zero_row(state, row)
+        return _zero_rows(state[0], rows_B), _zero_rows(state[1], rows_B)
+    return _zero_rows(state, rows_B)
 
 
 def state_tensors(state: State) -> dict[str, Tensor]:
@@ -35,14 +33,12 @@ def state_tensors(state: State) -> dict[str, Tensor]:
     return {"state.h": state}
 
 
-def state_from_tensors(cell: Cell, tensors: dict[str, Tensor]) -> State:
+def state_from_tensors(tensors: dict[str, Tensor]) -> State:
     """The inverse of `state_tensors`; other names in `tensors` are ignored."""
     if "state.h" not in tensors:
         return None
-    return (tensors["state.h"], tensors["state.c"]) if cell == "lstm" else tensors["state.h"]
+    return (tensors["state.h"], tensors["state.c"]) if "state.c" in tensors else tensors["state.h"]
 
 
-def _zero_row(tensor: Tensor, row: int) -> Tensor:
-    tensor = tensor.clone()
-    tensor[:, row] = 0
-    return tensor
+def _zero_rows(tensor_LBH: Tensor, rows_B: Tensor) -> Tensor:
+    return tensor_LBH.masked_fill(rows_B[None, :, None], 0)

@@ -9,7 +9,7 @@ from torch.nn.functional import linear
 
 from rnncore.cells import CellWeights, gru_cell, lstm_cell, rnn_cell
 from rnncore.network import RecurrentNetwork
-from rnncore.state import State
+from rnncore.state import State, zero_rows
 
 
 class Stepper:
@@ -42,6 +42,8 @@ class Stepper:
     @torch.no_grad()
     def step(self, ids_B: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits_BV after one more symbol a row, and the new state."""
+        if (boundary_id := self._network.boundary_id) is not None:
+            state = zero_rows(state, ids_B == boundary_id)
         x = self._network.embedding(ids_B)
         if isinstance(state, tuple):
             hidden, cell = [], []

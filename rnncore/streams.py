@@ -1,7 +1,8 @@
-"""A text as B contiguous parallel streams, cut into windows of T symbols for truncated back-propagation through time.
+"""A text as B contiguous parallel streams, cut into windows for truncated back-propagation through time.
 
-Row b of window i+1 continues row b of window i. Windows are numbered over all epochs, so one number says where
-training stands, and any window can be made without those before it. Shapes: B batch, T time.
+Every `stride` symbols make one window: these are new, their loss is the window's; before them it holds as many read
+already as make up `steps`, for the gradient to flow through. Windows are numbered over all epochs, so one number says
+where training stands, and any window can be made without those before it. Shapes: B batch, T time, N new symbols.
 """
 
 import math
@@ -16,23 +17,30 @@ from rnncore.text import Ids
 
 
 class Window(NamedTuple):
-    """Inputs and targets (the inputs one symbol later), int64; `starts` where the streams begin again."""
+    """Inputs, and for the last N of them the targets, one symbol later; int64.
+
+    The next window begins `advance` symbols behind the first of this one. `starts` where the streams begin again.
+    """
 
     inputs_BT: Tensor
-    targets_BT: Tensor
+    targets_BN: Tensor
+    advance: int
     starts: bool
 
 
 class Streams(IterableDataset[Window]):
     """Endless windows from window `first` on. One epoch is one pass over every stream."""
 
-    def __init__(self, ids: Ids, *, batch_size: int, tbptt_steps: int, first: int = 0) -> None:
+    def __init__(
+        self, ids: Ids, *, batch_size: int, tbptt_steps: int, tbptt_stride: int | None = None, first: int = 0
+    ) -> None:
         self._length = (len(ids) - 1) // batch_size
         self._steps = tbptt_steps
+        self._stride = tbptt_stride or tbptt_steps
         self._first = first
         self._inputs = ids[: batch_size * self._length].reshape(batch_size, self._length)
         self._targets = ids[1 : batch_size * self._length + 1].reshape(batch_size, self._length)
-        self.windows_per_epoch = math.ceil(self._length / tbptt_steps)
+        self.windows_per_epoch = math.ceil(self._length / self._stride)
 
     def __iter__(self) -> Iterator[Window]:
         number = self._first
@@ -41,10 +49,18 @@ class Streams(IterableDataset[Window]):
             number += 1
 
     def window(self, number: int) -> Window:
-        """Window `number`, counted from 0 over all epochs. The last one of an epoch may be shorter."""
+        """Window `number`, counted from 0 over all epochs. The last one of an epoch may have fewer new symbols."""
         within = number % self.windows_per_epoch
-        here = slice(within * self._steps, (within + 1) * self._steps)
-        return Window(_tensor(self._inputs[:, here]), _tensor(self._targets[:, here]), starts=within == 0)
+        begin, end = self._begin(within), (within + 1) * self._stride
+        return Window(
+            _tensor(self._inputs[:, begin:end]),
+            _tensor(self._targets[:, within * self._stride : end]),
+            advance=self._begin(within + 1) - begin,
+            starts=begin == 0,
+        )
+
+    def _begin(self, within: int) -> int:
+        return max(0, (within + 1) * self._stride - self._steps)
 
 
 def _tensor(ids: Ids) -> Tensor:

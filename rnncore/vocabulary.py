@@ -18,6 +18,7 @@ VocabularyKind = Literal["characters", "bytes"]
 
 MAX_SYMBOLS = 65_534  # one id is left for `unknown`, one marks an absent symbol
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+BOUNDARY = "\f"
 _CODE_POINTS = 0x110000
 
 
@@ -46,6 +47,13 @@ class Vocabulary(BaseModel):
     @property
     def unknown_id(self) -> int | None:
         return len(self.symbols) if self.unknown else None
+
+    @property
+    def boundary_id(self) -> int | None:
+        """Id of the form feed, which begins each document of a text that has several; None where there is none."""
+        if self.kind == "bytes":
+            return ord(BOUNDARY)
+        return self.symbols.index(BOUNDARY) if BOUNDARY in self.symbols else None
 
     def encode(self, text: str, *, param: str = "prompt") -> NDArray[np.int64]:
         """Ids of `text`, one a symbol. Raises UnknownSymbol naming the first symbol that has none."""

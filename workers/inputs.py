@@ -35,7 +35,7 @@ def load_inputs(claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, 
         validation, validation_blob = queue.dataset(claim.tenant, spec.validation_dataset)
         validation_summary, validation_path = validation.summary, storage.local_path(validation_blob)
     start = resume or initial
-    plan = TextPlan.of(spec, text.summary, validation_summary, start.manifest.vocabulary if start else None)
+    plan = TextPlan.of(spec, text.summary, validation_summary, start.manifest.encoding.vocabulary if start else None)
     return Inputs(load_text(storage.local_path(blob), plan, validation_path), resume, initial)
 
 

@@ -13,9 +13,9 @@ import ray
 import torch
 
 from rnncore.checkpoint import Snapshot, save_checkpoint
-from rnncore.loop import Point, Sample
+from rnncore.loop import Point
 from rnncore.manifest import Manifest
-from rnncore.metrics import bits_per_character
+from rnncore.tasks import Sample
 from rnncore.text import TextData
 from services import layout
 from services.jobqueue.claims import ClaimedJob
@@ -25,6 +25,7 @@ from services.storage import History, Storage
 _FLUSH_SECONDS = 2.0
 _PROGRESS_SECONDS = 0.25
 _LOG_TAIL_LINES = 20
+_BITS = "bits_per_character"
 
 
 class QueueReporter:
@@ -80,7 +81,7 @@ class QueueReporter:
         """Keeps the row, and passes it on where watchers would see a difference."""
         row = point._asdict() | {
             "epoch": self._held.claim.epoch,
-            "bits_per_character": _bits(point.validation_loss),
+            "bits_per_character": point.metrics.get(_BITS),
         }
         self._metrics.add(row)
         now = time.monotonic()
@@ -114,7 +115,8 @@ class QueueReporter:
             created_at=time.time(),
             train_loss=manifest.train_loss,
             validation_loss=manifest.validation_loss,
-            bits_per_character=_bits(manifest.validation_loss),
+            bits_per_character=manifest.metrics.get(_BITS),
+            metrics=manifest.metrics,
             parameters_sha256=manifest.parameters_sha256,
             is_best=is_best,
             is_latest=True,
@@ -171,8 +173,8 @@ class QueueReporter:
             step=point.step,
             train_loss=point.train_loss,
             validation_loss=point.validation_loss,
-            bits_per_character=_bits(point.validation_loss),
-            metrics={"gradient_norm": point.gradient_norm, "learning_rate": point.learning_rate},
+            bits_per_character=point.metrics.get(_BITS),
+            metrics=point.metrics | {"gradient_norm": point.gradient_norm, "learning_rate": point.learning_rate},
         )
         fields: dict[str, object] = {"progress": progress.model_dump(), "last": last.model_dump()}
         if is_first:
@@ -202,14 +204,11 @@ class QueueReporter:
                 self._storage.delete(f"{folder}/{name}")
 
 
-def _bits(loss: float | None) -> float | None:
-    return None if loss is None else bits_per_character(loss)
-
-
 def _scores(checkpoint: Checkpoint) -> dict[str, object]:
     return Scores(
         step=checkpoint.step,
         train_loss=checkpoint.train_loss,
         validation_loss=checkpoint.validation_loss,
         bits_per_character=checkpoint.bits_per_character,
+        metrics=checkpoint.metrics,
     ).model_dump()

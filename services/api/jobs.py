@@ -142,7 +142,7 @@ def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
         initial = Manifest.parse(rooms.storage.get(f"{source.path}/{MANIFEST}"), rooms.settings.secret)
         # Pinned to the step: the best checkpoint of a running job may be another one tomorrow.
         spec = starting_from(spec, initial.model, source.model)
-        known = initial.vocabulary
+        known = initial.encoding.vocabulary
     text, _ = rooms.queue.dataset(tenant, spec.dataset, param="dataset")
     validation = None
     if spec.validation_dataset:

@@ -109,6 +109,7 @@ class Checkpoint(_Record):
     train_loss: float | None = None
     validation_loss: float | None = None
     bits_per_character: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
     parameters_sha256: str
     is_best: bool = False
     is_latest: bool = False

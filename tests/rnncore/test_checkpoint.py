@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rnncore.checkpoint import Snapshot, load_checkpoint, network_weights, restore_network, save_checkpoint
+from rnncore.encoding import Encoding
 from rnncore.errors import CorruptCheckpoint
 from rnncore.manifest import MANIFEST, TRAINING, WEIGHTS, Manifest, Progress
 from rnncore.network import RecurrentNetwork
@@ -29,7 +30,7 @@ def snapshot_of(network: RecurrentNetwork) -> Snapshot:
         epoch=1,
         task="language_model",
         model=network.model,
-        vocabulary=Vocabulary(kind="characters", symbols="abcdefghijk"),
+        encoding=Encoding(vocabulary=Vocabulary(kind="characters", symbols="abcdefghijk")),
         precision="fp32",
         progress=Progress(step=3),
         parameters_sha256="",

@@ -105,7 +105,7 @@ def test_manifest_says_what_was_trained_and_on_what(train: Train, make_spec: Mak
     run = train(spec, data)
     manifest = run.snapshot(2).manifest
     assert (manifest.job, manifest.epoch, manifest.task) == ("job-of-the-tests", 1, "language_model")
-    assert (manifest.model, manifest.vocabulary, manifest.precision) == (spec.model, data.vocabulary, "fp32")
+    assert (manifest.model, manifest.encoding.vocabulary, manifest.precision) == (spec.model, data.vocabulary, "fp32")
     assert manifest.train_loss == pytest.approx(run.points[-1].train_loss, rel=1e-6)
     assert manifest.environment["threads"] == 1
     assert manifest.environment["torch"] == torch.__version__

@@ -47,11 +47,12 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
         assert ours.validation_loss == theirs.validation_loss
 
 
+@pytest.mark.parametrize("stride", [None, 3])
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 5, 7, 8])
 def test_run_may_be_resumed_from_any_step_of_an_epoch(
-    train: Train, make_spec: MakeSpec, data: TextData, step: int
+    train: Train, make_spec: MakeSpec, data: TextData, step: int, stride: int | None
 ) -> None:
-    spec = make_spec(max_steps=9, **DROPPING)
+    spec = make_spec(max_steps=9, tbptt_stride=stride, **DROPPING)
     whole = train(spec, data)
     resumed = train(spec, data, resume=whole.snapshot(step))
     assert resumed.snapshot(9).manifest.files == whole.snapshot(9).manifest.files

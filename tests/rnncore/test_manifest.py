@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rnncore.encoding import Encoding
 from rnncore.errors import CorruptCheckpoint
 from rnncore.manifest import Manifest, Progress
 from rnncore.spec import ModelSpec
@@ -15,7 +16,7 @@ MANIFEST = Manifest(
     epoch=2,
     task="language_model",
     model=ModelSpec(hidden_size=7),
-    vocabulary=Vocabulary(kind="characters", symbols="ab한\n"),
+    encoding=Encoding(vocabulary=Vocabulary(kind="characters", symbols="ab한\n")),
     precision="fp32",
     progress=Progress(step=3, window=5, characters=75, training_seconds=0.5),
     validation_loss=1.5,

@@ -145,11 +145,12 @@ def test_unknown_symbol_is_never_written(make_network: Callable[..., RecurrentNe
     ("vocabulary", "read"),
     [
         (Vocabulary(kind="characters", symbols="ab\nc"), [2]),
+        (Vocabulary(kind="characters", symbols="ab\n\f"), [3]),
         (LETTERS, [0]),
         (BYTES, [10]),
     ],
 )
-def test_empty_prompt_starts_after_a_line_break(vocabulary: Vocabulary, read: list[int]) -> None:
+def test_empty_prompt_starts_as_a_document_does_or_after_a_line_break(vocabulary: Vocabulary, read: list[int]) -> None:
     stepper = Scripted([1], vocabulary.size)
     list(generate(stepper, vocabulary, [], SamplingParameters(max_tokens=1)))
     assert stepper.read_ids == read

@@ -36,6 +36,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "train": {
             "batch_size": 32,
             "tbptt_steps": 64,
+            "tbptt_stride": 64,
             "max_steps": 5000,
             "max_epochs": None,
             "max_seconds": None,
@@ -188,8 +189,15 @@ def test_spec_cannot_be_changed() -> None:
 
 def test_floor_modules_load_no_torch() -> None:
     program = (
-        "import sys, rnncore.spec, rnncore.vocabulary, rnncore.corpus, rnncore.manifest, rnncore.errors\n"
+        "import sys, rnncore.spec, rnncore.vocabulary, rnncore.corpus, rnncore.encoding, rnncore.manifest\n"
+        "import rnncore.errors\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'pytorch_lightning', 'safetensors', 'ray'}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_stride_is_at_most_the_window() -> None:
+    assert TrainSpec(tbptt_steps=9, tbptt_stride=4).tbptt_stride == 4
+    with pytest.raises(ValidationError, match="tbptt_stride of 10 is over tbptt_steps of 9"):
+        TrainSpec(tbptt_steps=9, tbptt_stride=10)

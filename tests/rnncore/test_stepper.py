@@ -45,6 +45,13 @@ def test_prompt_may_be_read_in_parts(make_network: MakeNetwork, cell: Cell) -> N
     torch.testing.assert_close(stepper.read(ids_BT[:, 2:], stepper.read(ids_BT[:, :2])[1]), whole, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_steps_forget_the_document_before_as_the_network_does(make_network: MakeNetwork, cell: Cell) -> None:
+    network = make_network(cell=cell)
+    network.boundary_id = 4  # read by two rows while stepping
+    check(network)
+
+
 def test_reading_uses_no_dropout_and_keeps_the_training_mode(make_network: MakeNetwork) -> None:
     network = make_network(dropout=0.5).train()
     stepper, ids_BT = Stepper(network), torch.zeros(3, 5, dtype=torch.int64)

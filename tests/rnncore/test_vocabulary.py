@@ -102,3 +102,9 @@ def test_byte_pieces_join_to_the_text_and_never_hold_half_a_symbol(text: str) ->
 def test_vocabulary_that_contradicts_itself_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Vocabulary.model_validate(fields)
+
+
+def test_form_feed_begins_a_document() -> None:
+    assert Vocabulary(kind="characters", symbols="ab\fc").boundary_id == 2
+    assert ABC.boundary_id is None
+    assert BYTES.boundary_id == 12

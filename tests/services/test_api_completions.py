@@ -274,7 +274,7 @@ def test_real_sampler_continues_a_prompt(api: Api, model: str, trained: Trained)
     body = answer.json()
     text = body["choices"][0]["text"]
     assert len(text) == 9
-    assert set(text) <= set(trained.manifest.vocabulary.symbols)
+    assert set(text) <= set(trained.manifest.encoding.vocabulary.symbols)
     assert body == {
         "id": body["id"],
         "object": "text_completion",

@@ -10,6 +10,7 @@ import torch
 
 from rnncore.checkpoint import Snapshot, save_checkpoint
 from rnncore.corpus import TextPlan, TextScan
+from rnncore.encoding import Encoding
 from rnncore.manifest import Manifest, Progress
 from rnncore.network import RecurrentNetwork
 from rnncore.spec import JobSpec, ModelSpec
@@ -80,7 +81,7 @@ def test_saving_a_checkpoint_of_600_megabytes_leaves_the_lease_alive(tmp_path: P
         epoch=1,
         task="language_model",
         model=model,
-        vocabulary=BYTES,
+        encoding=Encoding(vocabulary=BYTES),
         precision="fp32",
         progress=Progress(),
         parameters_sha256="",

@@ -1,0 +1,63 @@
+"""What the training loop asks of a task. One file a task; the loop knows none of them."""
+
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from rnncore.encoding import Encoding
+from rnncore.network import Network
+from rnncore.state import State
+
+
+class StepLoss(NamedTuple):
+    """Mean loss of the targets that are new in one batch, and the state behind it.
+
+    `weight` is their share of what a full batch has: a shorter one moves the parameters by so much less.
+    """
+
+    mean: Tensor
+    weight: float
+    num_targets: int
+    state: State
+
+
+class Evaluation(NamedTuple):
+    """Mean loss over the whole validation part, and what else the task is judged by."""
+
+    loss: float
+    metrics: dict[str, float]
+
+
+class Sample(NamedTuple):
+    """What the network writes after `prompt`."""
+
+    prompt: str
+    text: str
+
+
+class Task(Protocol):
+    """One task on its data, ready to be trained."""
+
+    encoding: Encoding
+    batches_per_epoch: int
+
+    def network(self) -> Network:
+        """A new network, its parameters drawn from torch's global generator."""
+        ...
+
+    def batches(self, first: int) -> IterableDataset[Any]:
+        """Endless batches from number `first` on, counted over all epochs; each is the same however one gets there."""
+        ...
+
+    def loss(self, network: Any, batch: Any, state: State) -> StepLoss:
+        """Reads one batch, going on from `state` where the one before ended."""
+        ...
+
+    def evaluate(self, network: Any) -> Evaluation:
+        """Scores the network on the validation part; draws nothing from torch's generators."""
+        ...
+
+    def samples(self, network: Any, seed: int) -> list[Sample]:
+        """What the network does with a few inputs, for people to read."""
+        ...
