@@ -38,6 +38,7 @@ class Observer:
         if point.step == 1:
             print("FIRST STEP", time.time(), flush=True)
     def after_checkpoint(self, snapshot, samples, *, is_best): pass
+    def warn(self, text): pass
 
 path = Path(sys.argv[1])
 spec = JobSpec.model_validate_json(sys.argv[2])

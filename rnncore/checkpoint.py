@@ -6,7 +6,7 @@ Knows folders on this machine; where they are published to is the caller's affai
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from rnncore.errors import CorruptCheckpoint
 from rnncore.manifest import MANIFEST, TRAINING, WEIGHTS, Manifest
-from rnncore.network import Network, RecurrentNetwork, language_model_network
+from rnncore.network import Network
+from rnncore.tasks.table import make_network
 
 
 class Snapshot(NamedTuple):
@@ -54,11 +55,14 @@ def load_checkpoint(folder: Path, secret: bytes, *, weights_only: bool = False) 
     return Snapshot(manifest, weights, training)
 
 
-def restore_network(snapshot: Snapshot) -> RecurrentNetwork:
-    """The network of `snapshot`, in evaluation mode. Raises CorruptCheckpoint on a missing, extra, misshapen tensor."""
+def restore_network(snapshot: Snapshot) -> Any:
+    """The network of `snapshot`, as its task has it, in evaluation mode.
+
+    Raises CorruptCheckpoint on a missing, extra or misshapen tensor.
+    """
     # On the meta device nothing is initialised: no time, and no draw from the generator that training uses.
     with torch.device("meta"):
-        network = language_model_network(snapshot.manifest.model, snapshot.manifest.encoding.vocabulary)
+        network = make_network(snapshot.manifest.task, snapshot.manifest.model, snapshot.manifest.encoding)
     load_weights(network, {name: tensor.clone() for name, tensor in snapshot.weights.items()}, assign=True)
     return network.eval()
 

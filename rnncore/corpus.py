@@ -115,6 +115,10 @@ class TextPlan(BaseModel):
 
         Raises InvalidInput naming the field, or UnknownSymbol naming the symbol, if the job cannot run on this text.
         """
+        if spec.task != "language_model":
+            raise InvalidInput(
+                f"task {spec.task} cannot read a data set of kind text, which is for language_model", param="task"
+            )
         if validation is not None and validation.kind != text.kind:
             raise InvalidInput(
                 f"validation_dataset has vocabulary {validation.kind!r}, dataset has {text.kind!r}; they must agree",
@@ -160,7 +164,7 @@ def _check_symbols(vocabulary: Vocabulary, text: TextSummary, param: str) -> Non
 
 
 def _check_length(spec: JobSpec, num_training: int, num_validation: int) -> None:
-    batch, steps = spec.train.batch_size, spec.train.tbptt_steps
+    batch, steps = spec.train.batch_size, spec.train.tbptt_steps or 1
     needed = batch * steps + 1
     if num_training < needed:
         raise InvalidInput(

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from rnncore.network import RecurrentNetwork
-from rnncore.state import State, zero_rows
+from rnncore.state import State, select_rows, zero_rows
 from rnncore.text import Ids
 
 # One long text is read in rows side by side. Each row first reads, unscored, the symbols that precede it, so that it
@@ -42,7 +42,7 @@ def _total(network: RecurrentNetwork, ids: Ids) -> tuple[float, int]:
         total += loss
     # What rows of equal length leave over continues the last of them.
     for at in range(rows * length, num_targets, _WINDOW):
-        last = _row(state, rows - 1) if at == rows * length else state
+        last = select_rows(state, torch.tensor([rows - 1])) if at == rows * length else state
         loss, state = _read(network, ids, np.array([at]), min(_WINDOW, num_targets - at), last)
         total += loss
     return total, num_targets
@@ -64,9 +64,3 @@ def _read(network: RecurrentNetwork, ids: Ids, starts: np.ndarray, steps: int, s
     logits_BTV, state = network(window[:, :-1], state)
     loss = cross_entropy(logits_BTV.flatten(0, 1).float(), window[:, 1:].flatten(), reduction="sum")
     return loss.item(), state
-
-
-def _row(state: State, row: int) -> State:
-    if isinstance(state, tuple):
-        return state[0][:, row : row + 1].contiguous(), state[1][:, row : row + 1].contiguous()
-    return None if state is None else state[:, row : row + 1].contiguous()

@@ -18,13 +18,14 @@ from rnncore.checkpoint import Snapshot, load_weights
 from rnncore.loop import Identity, Observer, TrainingLoop
 from rnncore.module import RecurrentModule
 from rnncore.spec import JobSpec, Precision
-from rnncore.tasks.language_model import LanguageModel
+from rnncore.tasks.examples import ExampleData
+from rnncore.tasks.table import make_network, make_task
 from rnncore.text import TextData
 
 # Lightning announces itself and warns of loaders without worker processes; ours needs none.
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
-_LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
+_LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
 
 
 class Job(NamedTuple):
@@ -37,7 +38,7 @@ class Job(NamedTuple):
 
 def fit(
     job: Job,
-    data: TextData,
+    data: TextData | ExampleData,
     observer: Observer,
     *,
     resume: Snapshot | None = None,
@@ -51,11 +52,13 @@ def fit(
     spec = job.spec
     torch.set_flush_denormal(True)  # denormal numbers are about 20 times slower on CPUs
     torch.manual_seed(spec.train.seed)
-    task = LanguageModel(spec, data)
-    network = task.network()
+    task = make_task(spec, data)
+    network = make_network(spec.task, spec.model, task.encoding)
     if start := resume or initial:
         load_weights(network, start.weights)
-    precision = resume.manifest.precision if resume else resolved_precision(spec.train.precision)
+    precision, why = (resume.manifest.precision, None) if resume else resolved_precision(spec.train.precision)
+    if why:
+        observer.warn(why)
     loop = TrainingLoop(spec, task, observer, Identity(job.id, job.epoch, precision, environment()), resume)
     if loop.is_over:
         return
@@ -77,13 +80,22 @@ def fit(
         trainer.fit(RecurrentModule(network, task, spec.train), DataLoader(batches, batch_size=None))
 
 
-def resolved_precision(asked: Precision) -> str:
-    """bf16 where the hardware multiplies it faster than fp32 (CUDA, or CPUs with AMX tiles), else fp32."""
-    if asked != "auto":
-        return asked
+def resolved_precision(asked: Precision) -> tuple[str, str | None]:
+    """The precision to train in, and why it is another one than asked for, where it is.
+
+    `auto` is bf16 where the hardware multiplies it faster than fp32: on CUDA, and on CPUs with AMX tiles.
+    """
+    if asked == "fp32":
+        return "fp32", None
     if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+        can_run = is_faster = torch.cuda.is_bf16_supported()
+    else:
+        can_run = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        is_faster = torch.cpu._is_amx_tile_supported()
+    if asked == "bf16-mixed":
+        why = "this hardware cannot multiply bf16; training in fp32 instead of train.precision=bf16-mixed"
+        return ("bf16-mixed", None) if can_run else ("fp32", why)
+    return ("bf16-mixed" if is_faster else "fp32"), None
 
 
 def environment() -> dict[str, str | int]:

@@ -55,6 +55,7 @@ class Observer(Protocol):
     """Watches a training run. Each method may raise Stopped, which ends the run there."""
 
     def before_step(self) -> None: ...
+    def warn(self, text: str) -> None: ...
     def after_point(self, point: Point) -> None: ...
     def after_checkpoint(self, snapshot: Snapshot, samples: list[Sample], *, is_best: bool) -> None: ...
 
@@ -106,16 +107,15 @@ class TrainingLoop(pl.Callback):
         if module.device.type == "cuda" and self._since_point.is_due(before.step + 1):
             torch.cuda.synchronize()  # what the GPU has yet to do is training time too
         seconds = time.perf_counter() - self._began_at
-        symbols = module.num_targets
         self.progress = before.model_copy(
             update={
                 "step": before.step + 1,
                 "window": before.window + 1,
-                "characters": before.characters + symbols,
+                "characters": before.characters + module.num_symbols,
                 "training_seconds": before.training_seconds + seconds,
             }
         )
-        self._since_point.add(module.loss, symbols, seconds)
+        self._since_point.add(module, seconds)
         step, is_last = self.progress.step, self._ratio() >= 1
         validates = is_last or step % self._train.validate_every_steps == 0
         if validates:
@@ -219,12 +219,14 @@ class _SincePoint:
     def __init__(self) -> None:
         self.symbols = 0
         self.seconds = 0.0
+        self._targets = 0
         self._loss_sum: Tensor | float = 0.0
         self._began_at = time.monotonic()
 
-    def add(self, loss: Tensor, symbols: int, seconds: float) -> None:
-        self._loss_sum = self._loss_sum + loss * symbols
-        self.symbols += symbols
+    def add(self, module: RecurrentModule, seconds: float) -> None:
+        self._loss_sum = self._loss_sum + module.loss * module.num_targets
+        self._targets += module.num_targets
+        self.symbols += module.num_symbols
         self.seconds += seconds
 
     def is_due(self, step: int) -> bool:
@@ -232,7 +234,7 @@ class _SincePoint:
         return step <= _REPORT_STEPS or step % _REPORT_STEPS == 0 or waited >= _REPORT_SECONDS
 
     def mean_loss(self) -> float:
-        return float(self._loss_sum) / self.symbols
+        return float(self._loss_sum) / self._targets
 
 
 def _require_finite(loss: float, what: str, step: int) -> None:

@@ -28,7 +28,7 @@ class RecurrentModule(pl.LightningModule):
         self.train_spec = train
         self.state: State = None
         self.learning_rate = 0.0
-        self.num_targets = 0
+        self.num_targets = self.num_symbols = 0
         # Left on the device and read only when reported: reading waits for a GPU.
         self.loss = torch.tensor(math.nan)
         self.gradient_norm = torch.tensor(math.nan)
@@ -36,7 +36,8 @@ class RecurrentModule(pl.LightningModule):
     def training_step(self, batch: Any, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
         """Mean loss of one batch, scaled by its share of a full one."""
         step = self.task.loss(self.network, batch, self.state)
-        self.state, self.loss, self.num_targets = step.state, step.mean.detach(), step.num_targets
+        self.state, self.loss = step.state, step.mean.detach()
+        self.num_targets, self.num_symbols = step.num_targets, step.num_symbols
         return step.mean * step.weight
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -8,11 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from rnncore.encoding import Encoding
+from rnncore.recurrence import recurrent_layers
 from rnncore.spec import ModelSpec
 from rnncore.state import State, zero_rows
-from rnncore.vocabulary import Vocabulary
-
-_RECURRENT = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class Network(nn.Module):
@@ -36,16 +35,14 @@ class RecurrentNetwork(Network):
         self.vocabulary_size = vocabulary_size
         self.boundary_id = boundary_id
         self.embedding = nn.Embedding(vocabulary_size, model.embedding_size)
-        self.recurrent = _RECURRENT[model.cell](
-            model.embedding_size,
-            model.hidden_size,
-            model.num_layers,
-            dropout=model.dropout if model.num_layers > 1 else 0.0,
-            batch_first=True,
-        )
+        self.recurrent = recurrent_layers(model, model.embedding_size)
         self.dropout = nn.Dropout(model.dropout)
         self.output = nn.Linear(model.hidden_size, vocabulary_size)
-        self._initialise()
+        # Tied, the embedding also makes the logits, which must start small.
+        nn.init.normal_(self.embedding.weight, std=model.hidden_size**-0.5 if model.tie_weights else 1.0)
+        nn.init.xavier_uniform_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+        initialise_recurrent(self.recurrent, model)
         self.tie_weights()
 
     def tie_weights(self) -> None:
@@ -75,26 +72,25 @@ class RecurrentNetwork(Network):
             pieces.append(piece_BTH)
         return torch.cat(pieces, dim=1), state
 
-    @torch.no_grad()
-    def _initialise(self) -> None:
-        hidden = self.model.hidden_size
-        # Tied, the embedding also makes the logits, which must start small.
-        nn.init.normal_(self.embedding.weight, std=hidden**-0.5 if self.model.tie_weights else 1.0)
-        nn.init.xavier_uniform_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
-        for name, parameter in self.recurrent.named_parameters():
-            if name.startswith("weight_hh"):
-                for gate in parameter.split(hidden):
-                    nn.init.orthogonal_(gate)
-            elif name.startswith("weight_ih"):
-                nn.init.xavier_uniform_(parameter)
-            else:
-                nn.init.zeros_(parameter)
-                # PyTorch adds two biases: one carries the forget bias, the other stays zero.
-                if self.model.cell == "lstm" and name.startswith("bias_ih"):
-                    parameter[hidden : 2 * hidden] = self.model.forget_bias
+
+@torch.no_grad()
+def initialise_recurrent(layers: nn.Module, model: ModelSpec) -> None:
+    """W_hh orthogonal per gate, W_ih Glorot, biases zero but for an LSTM's forget bias."""
+    hidden = model.hidden_size
+    for name, parameter in layers.named_parameters():
+        if name.startswith("weight_hh"):
+            for gate in torch.split(parameter, hidden):
+                nn.init.orthogonal_(gate)
+        elif name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(parameter)
+        else:
+            nn.init.zeros_(parameter)
+            # PyTorch adds two biases: one carries the forget bias, the other stays zero.
+            if model.cell == "lstm" and name.startswith("bias_ih") and model.forget_bias is not None:
+                parameter[hidden : 2 * hidden] = model.forget_bias
 
 
-def language_model_network(model: ModelSpec, vocabulary: Vocabulary) -> RecurrentNetwork:
-    """The network that reads and predicts the symbols of `vocabulary`."""
+def language_model_network(model: ModelSpec, encoding: Encoding) -> RecurrentNetwork:
+    """Reads and predicts the symbols of one vocabulary."""
+    vocabulary = encoding.symbols
     return RecurrentNetwork(model, vocabulary_size=vocabulary.size, boundary_id=vocabulary.boundary_id)

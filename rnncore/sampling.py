@@ -54,6 +54,16 @@ def probabilities(logits_V: Tensor, parameters: SamplingParameters) -> Tensor:
     return p
 
 
+def seeded(seed: int | None) -> torch.Generator:
+    """A generator of its own for one text; without a seed, another one each time."""
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return generator
+
+
 def generate(
     stepper: Stepper, vocabulary: Vocabulary, prompt: Sequence[int], parameters: SamplingParameters
 ) -> Iterator[Piece]:
@@ -69,11 +79,7 @@ def generate(
 def _symbols(
     stepper: Stepper, vocabulary: Vocabulary, prompt: Sequence[int], parameters: SamplingParameters
 ) -> Iterator[int]:
-    generator = torch.Generator()
-    if parameters.seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(parameters.seed)
+    generator = seeded(parameters.seed)
     start = list(prompt) or [_beginning(vocabulary)]
     logits, state = stepper.read(torch.tensor([start]))
     for remaining in range(parameters.max_tokens, 0, -1):

@@ -3,15 +3,15 @@
 Torch-free. A default stands here and nowhere else; `JobSpec()` with a data set and nothing more trains well.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from rnncore.errors import ShapeMismatch
 
 Cell = Literal["rnn", "lstm", "gru"]
-Task = Literal["language_model"]
-Precision = Literal["auto", "fp32", "bf16"]
+Task = Literal["language_model", "tag", "classify", "forecast", "regress", "generate", "translate"]
+Precision = Literal["auto", "fp32", "bf16-mixed"]
 
 DEFAULT_MAX_STEPS = 5_000
 
@@ -37,7 +37,15 @@ class ModelSpec(_Part):
         default=128, ge=1, le=4096, description="Length of the vector that stands for one symbol."
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout between layers and before the output layer.")
-    forget_bias: float = Field(default=0.0, ge=-20, le=20, description="Initial bias of the LSTM forget gate.")
+    bidirectional: bool = Field(
+        default=False, description="Read every sequence backwards too; for tasks that see the whole of it first."
+    )
+    forget_bias: float | None = Field(
+        default=None,
+        ge=-20,
+        le=20,
+        description="Initial bias of the LSTM forget gate. null: 0 for language_model, 1 for all other tasks.",
+    )
     tie_weights: bool = Field(
         default=False, description="Share the embedding with the output layer (sizes must be equal)."
     )
@@ -60,14 +68,18 @@ class TrainSpec(_Part):
     """Truncated back-propagation through time over contiguous streams, AdamW, one cosine after a warm-up."""
 
     batch_size: int = Field(default=32, ge=1, le=4096, description="Parallel streams of the whole job.")
-    tbptt_steps: int = Field(
-        default=64, ge=1, le=4096, description="Window length in symbols; gradients flow through at most this many."
+    tbptt_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Steps that gradients flow back through at most; of a language_model and a forecast also the "
+        "length of a window. null: 64 for language_model, 32 for forecast, the whole of each sequence for other tasks.",
     )
     tbptt_stride: int | None = Field(
         default=None,
         ge=1,
         le=4096,
-        description="New symbols an update; at most tbptt_steps. null: as many as tbptt_steps.",
+        description="New symbols an update of a language_model; at most tbptt_steps. null: as many as tbptt_steps.",
     )
     max_steps: int | None = Field(
         default=None,
@@ -87,7 +99,8 @@ class TrainSpec(_Part):
         default=1.0, gt=0, le=1e6, description="Largest global gradient norm (not per element); null: no clipping."
     )
     precision: Precision = Field(
-        default="auto", description="auto: bf16 autocast where the hardware has it, else fp32."
+        default="auto",
+        description="bf16-mixed: bf16 products, fp32 weights; fp32 where the hardware lacks it. auto: what is faster.",
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of initial weights and dropout.")
     validation_fraction: float = Field(
@@ -113,17 +126,6 @@ class TrainSpec(_Part):
         max_length=4,
         description="Prompts continued at each checkpoint; empty: one from the validation part.",
     )
-
-    @model_validator(mode="after")
-    def _stride_is_within_the_window(self) -> Self:
-        if self.tbptt_stride is None:
-            object.__setattr__(self, "tbptt_stride", self.tbptt_steps)  # the value is still being built
-        elif self.tbptt_stride > self.tbptt_steps:
-            raise ValueError(
-                f"tbptt_stride of {self.tbptt_stride} is over tbptt_steps of {self.tbptt_steps}: symbols between "
-                "windows would never be learnt; lower tbptt_stride or raise tbptt_steps"
-            )
-        return self
 
     @model_validator(mode="after")
     def _some_limit_ends_the_job(self) -> Self:
@@ -154,8 +156,45 @@ class JobSpec(_Part):
         default_factory=dict, max_length=16, description="Up to 16 pairs to find the job by."
     )
 
+    @model_validator(mode="after")
+    def _defaults_of_the_task(self) -> Self:
+        """Fills in what depends on the task, so that the record says what was trained."""
+        if self.model.forget_bias is None:
+            forget_bias = 0.0 if self.task == "language_model" else 1.0
+            _fill(self, "model", forget_bias=forget_bias)
+        if self.train.tbptt_steps is None:
+            _fill(self, "train", tbptt_steps=_TBPTT_STEPS.get(self.task))
+        if self.task == "language_model" and self.train.tbptt_stride is None:
+            _fill(self, "train", tbptt_stride=self.train.tbptt_steps)
+        return self
 
-_SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", "tie_weights", "unknown")
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        stride, steps = self.train.tbptt_stride, self.train.tbptt_steps
+        if stride is not None and self.task != "language_model":
+            raise ValueError(f"train.tbptt_stride is for language_model alone, task is {self.task}; leave it out")
+        if stride is not None and steps is not None and stride > steps:
+            raise ValueError(
+                f"train.tbptt_stride of {stride} is over train.tbptt_steps of {steps}: symbols between windows would "
+                "never be learnt; lower tbptt_stride or raise tbptt_steps"
+            )
+        if self.model.bidirectional and self.task in ("language_model", "generate"):
+            raise ValueError(
+                f"model.bidirectional would let a {self.task} read the symbol that it has to predict; leave it out"
+            )
+        if self.model.bidirectional and steps is not None and self.task != "forecast":
+            raise ValueError(
+                "train.tbptt_steps cannot cut a gradient that also flows from the end; "
+                "leave out train.tbptt_steps or model.bidirectional"
+            )
+        if self.model.tie_weights and self.task != "language_model":
+            raise ValueError(f"model.tie_weights is for language_model alone, task is {self.task}; leave it out")
+        return self
+
+
+_TBPTT_STEPS: dict[str, int] = {"language_model": 64, "forecast": 32}
+
+_SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", "bidirectional", "tie_weights", "unknown")
 
 
 def starting_from(spec: JobSpec, initial: ModelSpec, source: str) -> JobSpec:
@@ -172,3 +211,8 @@ def starting_from(spec: JobSpec, initial: ModelSpec, source: str) -> JobSpec:
             )
     shape = {field: getattr(initial, field) for field in _SHAPE}
     return spec.model_copy(update={"model": spec.model.model_copy(update=shape), "init_from": source})
+
+
+def _fill(spec: JobSpec, section: str, **fields: Any) -> None:
+    # Assigned in this way because the value, frozen from now on, is still being built.
+    object.__setattr__(spec, section, getattr(spec, section).model_copy(update=fields))

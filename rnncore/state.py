@@ -24,6 +24,13 @@ def zero_rows(state: State, rows_B: Tensor) -> State:
     return _zero_rows(state, rows_B)
 
 
+def select_rows(state: State, rows: Tensor) -> State:
+    """The rows of the batch with these numbers (int64), in this order; one may come more than once."""
+    if isinstance(state, tuple):
+        return state[0][:, rows].contiguous(), state[1][:, rows].contiguous()
+    return None if state is None else state[:, rows].contiguous()
+
+
 def state_tensors(state: State) -> dict[str, Tensor]:
     """Named tensors of `state`, for a checkpoint; empty for the zero state."""
     if state is None:

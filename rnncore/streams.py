@@ -31,12 +31,10 @@ class Window(NamedTuple):
 class Streams(IterableDataset[Window]):
     """Endless windows from window `first` on. One epoch is one pass over every stream."""
 
-    def __init__(
-        self, ids: Ids, *, batch_size: int, tbptt_steps: int, tbptt_stride: int | None = None, first: int = 0
-    ) -> None:
+    def __init__(self, ids: Ids, *, batch_size: int, tbptt_steps: int, tbptt_stride: int, first: int = 0) -> None:
         self._length = (len(ids) - 1) // batch_size
         self._steps = tbptt_steps
-        self._stride = tbptt_stride or tbptt_steps
+        self._stride = tbptt_stride
         self._first = first
         self._inputs = ids[: batch_size * self._length].reshape(batch_size, self._length)
         self._targets = ids[1 : batch_size * self._length + 1].reshape(batch_size, self._length)

@@ -6,19 +6,20 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from rnncore.encoding import Encoding
-from rnncore.network import Network
 from rnncore.state import State
 
 
 class StepLoss(NamedTuple):
     """Mean loss of the targets that are new in one batch, and the state behind it.
 
-    `weight` is their share of what a full batch has: a shorter one moves the parameters by so much less.
+    `weight` is their share of what a full batch has: a shorter one moves the parameters by so much less. Symbols are
+    counted once an epoch, as they are read anew.
     """
 
     mean: Tensor
     weight: float
     num_targets: int
+    num_symbols: int
     state: State
 
 
@@ -41,10 +42,6 @@ class Task(Protocol):
 
     encoding: Encoding
     batches_per_epoch: int
-
-    def network(self) -> Network:
-        """A new network, its parameters drawn from torch's global generator."""
-        ...
 
     def batches(self, first: int) -> IterableDataset[Any]:
         """Endless batches from number `first` on, counted over all epochs; each is the same however one gets there."""

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from rnncore.encoding import Encoding
 from rnncore.evaluation import evaluate
 from rnncore.metrics import bits_per_character
-from rnncore.network import RecurrentNetwork, language_model_network
+from rnncore.network import RecurrentNetwork
 from rnncore.sampling import SamplingParameters, generate
 from rnncore.spec import JobSpec
 from rnncore.state import State, detach_state
@@ -31,18 +31,18 @@ class LanguageModel:
         self.encoding = Encoding(vocabulary=data.vocabulary)
         self._spec = spec
         self._data = data
-        self._stride = spec.train.tbptt_stride or spec.train.tbptt_steps
+        steps, stride = spec.train.tbptt_steps, spec.train.tbptt_stride
+        assert steps is not None, "a JobSpec of this task has it filled in"
+        assert stride is not None, "a JobSpec of this task has it filled in"
+        self._steps, self._stride = steps, stride
         self.batches_per_epoch = self.batches(0).windows_per_epoch
-
-    def network(self) -> RecurrentNetwork:
-        return language_model_network(self._spec.model, self._data.vocabulary)
 
     def batches(self, first: int) -> Streams:
         train = self._spec.train
         return Streams(
             self._data.training,
             batch_size=train.batch_size,
-            tbptt_steps=train.tbptt_steps,
+            tbptt_steps=self._steps,
             tbptt_stride=self._stride,
             first=first,
         )
@@ -53,7 +53,8 @@ class LanguageModel:
         logits_BTV, after = _read(network, batch.inputs_BT, before, batch.advance)
         num_new = batch.targets_BN.shape[1]
         loss = cross_entropy(logits_BTV[:, -num_new:].flatten(0, 1).float(), batch.targets_BN.flatten())
-        return StepLoss(loss, num_new / self._stride, batch.targets_BN.numel(), after)
+        num_targets = batch.targets_BN.numel()
+        return StepLoss(loss, num_new / self._stride, num_targets, num_targets, after)
 
     def evaluate(self, network: RecurrentNetwork) -> Evaluation:
         loss = evaluate(network, self._data.validation)

@@ -55,4 +55,4 @@ class ModelCache:
     def _load(self, path: str) -> LoadedModel:
         snapshot = load_checkpoint(self._storage.local_path(path), self._secret, weights_only=True)
         num_bytes = sum(tensor.nbytes for tensor in snapshot.weights.values())
-        return LoadedModel(Stepper(restore_network(snapshot)), snapshot.manifest.encoding.vocabulary, num_bytes)
+        return LoadedModel(Stepper(restore_network(snapshot)), snapshot.manifest.encoding.symbols, num_bytes)

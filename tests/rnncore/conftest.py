@@ -29,6 +29,7 @@ class Recorder:
 
     def __init__(self, folder: Path, stop_before: int | None) -> None:
         self.points: list[Point] = []
+        self.warnings: list[str] = []
         self.samples: dict[int, list[Sample]] = {}
         self.best_steps: list[int] = []
         self._folder = folder
@@ -39,6 +40,9 @@ class Recorder:
         self._started += 1
         if self._started == self._stop_before:
             raise Cancelled("told to stop")
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
     def after_point(self, point: Point) -> None:
         self.points.append(point)

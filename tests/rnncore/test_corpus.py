@@ -166,3 +166,10 @@ def test_validation_part_of_one_symbol_is_refused() -> None:
     with pytest.raises(InvalidInput, match="validation part of 1 symbols is too short; need at least 2") as caught:
         TextPlan.of(spec(validation_fraction=0.01), scan(b"ab" * 20))
     assert caught.value.param == "train.validation_fraction"
+
+
+def test_text_is_for_language_models() -> None:
+    other = JobSpec.model_validate(spec().model_dump() | {"task": "classify", "train": {"batch_size": 3}})
+    with pytest.raises(InvalidInput, match="task classify cannot read a data set of kind text") as caught:
+        TextPlan.of(other, scan(b"ab" * 20))
+    assert caught.value.param == "task"

@@ -126,17 +126,37 @@ def test_initial_weights_of_another_shape_are_refused(train: Train, make_spec: M
         train(make_spec(), data, initial=smaller)
 
 
-@pytest.mark.parametrize("asked", ["fp32", "bf16"])
-def test_precision_asked_for_is_taken(asked: Any) -> None:
-    assert resolved_precision(asked) == asked
-
-
-@pytest.mark.parametrize(("has_tiles", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_automatic_precision_of_a_processor_is_bf16_only_with_matrix_tiles(
-    monkeypatch: pytest.MonkeyPatch, has_tiles: bool, precision: str
+@pytest.mark.parametrize(
+    ("asked", "can_run", "is_faster", "precision"),
+    [
+        ("fp32", True, True, "fp32"),
+        ("bf16-mixed", True, False, "bf16-mixed"),
+        ("bf16-mixed", False, False, "fp32"),
+        ("auto", True, True, "bf16-mixed"),
+        ("auto", True, False, "fp32"),
+        ("auto", False, False, "fp32"),
+    ],
+)
+def test_precision_is_what_was_asked_for_and_the_processor_can_do(
+    monkeypatch: pytest.MonkeyPatch, asked: Any, can_run: bool, is_faster: bool, precision: str
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_tiles)
-    assert resolved_precision("auto") == precision
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: is_faster)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: can_run)
+    found, why = resolved_precision(asked)
+    assert found == precision
+    assert (why is not None) == (asked == "bf16-mixed" and not can_run)
+
+
+def test_owner_is_told_where_another_precision_is_used(
+    monkeypatch: pytest.MonkeyPatch, train: Train, make_spec: MakeSpec, data: TextData
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    run = train(make_spec(max_steps=1, precision="bf16-mixed"), data)
+    assert run.warnings == [
+        "this hardware cannot multiply bf16; training in fp32 instead of train.precision=bf16-mixed"
+    ]
+    assert run.snapshot(1).manifest.precision == "fp32"
+    assert train(make_spec(max_steps=1, precision="bf16-mixed"), data, resume=run.snapshot(1)).warnings == []
 
 
 def test_no_warning_filter_is_left_behind(train: Train, make_spec: MakeSpec, data: TextData) -> None:

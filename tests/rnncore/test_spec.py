@@ -29,6 +29,7 @@ def test_defaults_are_the_documented_ones() -> None:
             "num_layers": 1,
             "embedding_size": 128,
             "dropout": 0.1,
+            "bidirectional": False,
             "forget_bias": 0.0,
             "tie_weights": False,
             "unknown": False,
@@ -197,7 +198,52 @@ def test_floor_modules_load_no_torch() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_stride_is_at_most_the_window() -> None:
-    assert TrainSpec(tbptt_steps=9, tbptt_stride=4).tbptt_stride == 4
-    with pytest.raises(ValidationError, match="tbptt_stride of 10 is over tbptt_steps of 9"):
-        TrainSpec(tbptt_steps=9, tbptt_stride=10)
+def job(task: str = "language_model", **sections: dict[str, Any]) -> JobSpec:
+    return JobSpec.model_validate({"dataset": "ds-" + "0" * 32, "task": task} | sections)
+
+
+def test_stride_is_at_most_the_window_and_as_long_unless_asked() -> None:
+    assert job(train={"tbptt_steps": 9}).train.tbptt_stride == 9
+    assert job(train={"tbptt_steps": 9, "tbptt_stride": 4}).train.tbptt_stride == 4
+    with pytest.raises(ValidationError, match=r"train.tbptt_stride of 10 is over train.tbptt_steps of 9"):
+        job(train={"tbptt_steps": 9, "tbptt_stride": 10})
+
+
+@pytest.mark.parametrize(
+    ("task", "steps", "stride", "forget_bias"),
+    [
+        ("language_model", 64, 64, 0.0),
+        ("forecast", 32, None, 1.0),
+        ("classify", None, None, 1.0),
+        ("translate", None, None, 1.0),
+    ],
+)
+def test_defaults_of_each_task_are_filled_in(
+    task: str, steps: int | None, stride: int | None, forget_bias: float
+) -> None:
+    spec = job(task)
+    assert (spec.train.tbptt_steps, spec.train.tbptt_stride, spec.model.forget_bias) == (steps, stride, forget_bias)
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"train": {"tbptt_stride": 4}}, "train.tbptt_stride is for language_model alone, task is classify"),
+        ({"model": {"bidirectional": True}, "train": {"tbptt_steps": 9}}, "cannot cut a gradient that also flows from"),
+        (
+            {"model": {"tie_weights": True, "embedding_size": 256}},
+            "model.tie_weights is for language_model alone, task is classify",
+        ),
+    ],
+)
+def test_what_another_task_cannot_use_is_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        job("classify", **sections)
+
+
+@pytest.mark.parametrize("task", ["language_model", "generate"])
+def test_task_that_predicts_what_comes_next_reads_in_one_direction(task: str) -> None:
+    with pytest.raises(ValidationError, match=f"would let a {task} read the symbol that it has to predict"):
+        job(task, model={"bidirectional": True})
+    assert job("classify", model={"bidirectional": True}).model.bidirectional

@@ -12,7 +12,7 @@ TEXT = np.arange(38, dtype=np.uint8)
 
 
 def streams(first: int = 0, ids: np.ndarray = TEXT, **changes: int) -> Streams:
-    return Streams(ids, **{"batch_size": 3, "tbptt_steps": 5, "first": first} | changes)
+    return Streams(ids, **{"batch_size": 3, "tbptt_steps": 5, "tbptt_stride": 5, "first": first} | changes)
 
 
 def equal(one: Window, other: Window) -> bool:

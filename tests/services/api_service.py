@@ -166,6 +166,9 @@ class Trained:
     def before_step(self) -> None:
         """Nothing stops it."""
 
+    def warn(self, text: str) -> None:
+        """Nobody asks."""
+
     def after_point(self, point: Point) -> None:
         """Nobody asks."""
 

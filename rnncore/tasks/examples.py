@@ -1,0 +1,61 @@
+"""What the tasks on independent examples share: their batches, and how a network is scored on the validation part."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from rnncore.batches import Batch, Examples, ShuffledBatches, in_order
+from rnncore.encoding import Encoding
+from rnncore.spec import TrainSpec
+
+_AT_ONCE = 256
+
+
+class ExampleData(NamedTuple):
+    """Both parts of a data set, encoded."""
+
+    encoding: Encoding
+    training: Examples
+    validation: Examples
+
+
+class ExampleTask:
+    """The half of a `Task` that is the same for all of them; see there."""
+
+    def __init__(self, data: ExampleData, train: TrainSpec) -> None:
+        self.encoding = data.encoding
+        self.validation = data.validation
+        self.train = train
+        self._training = data.training
+        self.batches_per_epoch = self.batches(0).batches_per_epoch
+
+    def batches(self, first: int) -> ShuffledBatches:
+        train = self.train
+        return ShuffledBatches(self._training, batch_size=train.batch_size, seed=train.seed, first=first)
+
+    def share(self, batch: Batch) -> float:
+        """How full the batch is."""
+        return len(batch.lengths_B) / self.train.batch_size
+
+    def validation_batches(self, network: nn.Module) -> Iterator[Batch]:
+        """Every validation example once, on the network's device; no gradient, no dropout."""
+        device = next(network.parameters()).device
+        with evaluating(network):
+            for batch in in_order(self.validation, _AT_ONCE):
+                inputs, lengths_B, targets = (part.to(device) for part in batch[:3])
+                yield batch._replace(inputs=inputs, lengths_B=lengths_B, targets=targets)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Neither dropout nor gradients inside; the mode from before afterwards."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(was_training)
