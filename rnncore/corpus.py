@@ -4,7 +4,7 @@ The summary is made once, while the text is uploaded; from it alone a submission
 """
 
 import codecs
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -22,7 +22,8 @@ class TextSummary(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: VocabularyKind
+    kind: Literal["text"] = "text"
+    vocabulary: VocabularyKind
     num_symbols: int
     symbols: str = ""
     offsets: tuple[int, ...] = ()
@@ -65,10 +66,10 @@ class TextScan:
                 param="file",
             )
         if self._kind == "bytes":
-            return TextSummary(kind="bytes", num_symbols=self._num_symbols)
+            return TextSummary(vocabulary="bytes", num_symbols=self._num_symbols)
         seen = seen[np.argsort(self._first[seen], kind="stable")]
         return TextSummary(
-            kind="characters",
+            vocabulary="characters",
             num_symbols=self._num_symbols,
             symbols="".join(map(chr, seen)),
             offsets=tuple(int(i) for i in self._first[seen]),
@@ -115,13 +116,10 @@ class TextPlan(BaseModel):
 
         Raises InvalidInput naming the field, or UnknownSymbol naming the symbol, if the job cannot run on this text.
         """
-        if spec.task != "language_model":
+        if validation is not None and validation.vocabulary != text.vocabulary:
             raise InvalidInput(
-                f"task {spec.task} cannot read a data set of kind text, which is for language_model", param="task"
-            )
-        if validation is not None and validation.kind != text.kind:
-            raise InvalidInput(
-                f"validation_dataset has vocabulary {validation.kind!r}, dataset has {text.kind!r}; they must agree",
+                f"validation_dataset has vocabulary {validation.vocabulary!r}, "
+                f"dataset has {text.vocabulary!r}; they must agree",
                 param="validation_dataset",
             )
         fraction = spec.train.validation_fraction
@@ -129,9 +127,9 @@ class TextPlan(BaseModel):
         num_validation = validation.num_symbols if validation else text.num_symbols - num_training
         _check_length(spec, num_training, num_validation)
         vocabulary = known or _vocabulary(text, num_training, spec.model.unknown)
-        if vocabulary.kind != text.kind:
+        if vocabulary.kind != text.vocabulary:
             raise InvalidInput(
-                f"init_from is a model of {vocabulary.kind}, the data set holds {text.kind}; they must agree",
+                f"init_from is a model of {vocabulary.kind}, the data set holds {text.vocabulary}; they must agree",
                 param="init_from",
             )
         _check_symbols(vocabulary, text, "dataset")
@@ -148,7 +146,7 @@ class TextPlan(BaseModel):
 
 
 def _vocabulary(text: TextSummary, num_training: int, unknown: bool) -> Vocabulary:
-    if text.kind == "bytes":
+    if text.vocabulary == "bytes":
         return BYTES
     symbols = (s for s, at in zip(text.symbols, text.offsets, strict=True) if at < num_training)
     return Vocabulary(kind="characters", symbols="".join(sorted(symbols)), unknown=unknown)

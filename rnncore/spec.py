@@ -197,11 +197,13 @@ _TBPTT_STEPS: dict[str, int] = {"language_model": 64, "forecast": 32}
 _SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", "bidirectional", "tie_weights", "unknown")
 
 
-def starting_from(spec: JobSpec, initial: ModelSpec, source: str) -> JobSpec:
-    """`spec` with the model fields that it does not name taken from the model it starts from.
+def starting_from(spec: JobSpec, task: Task, initial: ModelSpec, source: str) -> JobSpec:
+    """`spec` with the model fields that it does not name taken from the model it starts from, one of `task`.
 
-    Raises ShapeMismatch for a field that it does name otherwise.
+    Raises ShapeMismatch for a field that it does name otherwise, and for another task.
     """
+    if spec.task != task:
+        raise ShapeMismatch(f"task is {spec.task}, but init_from={source} is a {task}", param="init_from")
     for field in _SHAPE:
         ours, theirs = getattr(spec.model, field), getattr(initial, field)
         if field in spec.model.model_fields_set and ours != theirs:

@@ -1,12 +1,14 @@
-"""What a claimed job needs before its first step: its text as ids, and the checkpoint it starts from."""
+"""What a claimed job needs before its first step: its data, and the checkpoint it starts from."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from rnncore.checkpoint import Snapshot, load_checkpoint
-from rnncore.corpus import TextPlan
 from rnncore.errors import CorruptCheckpoint, NotFound
-from rnncore.text import TextData, load_text
+from rnncore.load import load
+from rnncore.plans import make_plan
+from rnncore.tasks.examples import ExampleData
+from rnncore.text import TextData
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Claim
 from services.models import resolve
@@ -16,7 +18,7 @@ from services.storage import Storage
 class Inputs(NamedTuple):
     """`resume` goes on with this job, `initial` starts from another model; at most one of them is set."""
 
-    data: TextData
+    data: TextData | ExampleData
     resume: Snapshot | None
     initial: Snapshot | None
 
@@ -29,14 +31,17 @@ def load_inputs(claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, 
     if spec.init_from and not resume:
         source = resolve(queue, claim.tenant, spec.init_from)
         initial = load_checkpoint(storage.local_path(source.path), secret, weights_only=True)
-    text, blob = queue.dataset(claim.tenant, spec.dataset)
+    dataset, blob = queue.dataset(claim.tenant, spec.dataset)
     validation_summary, validation_path = None, None
     if spec.validation_dataset:
         validation, validation_blob = queue.dataset(claim.tenant, spec.validation_dataset)
         validation_summary, validation_path = validation.summary, storage.local_path(validation_blob)
     start = resume or initial
-    plan = TextPlan.of(spec, text.summary, validation_summary, start.manifest.encoding.vocabulary if start else None)
-    return Inputs(load_text(storage.local_path(blob), plan, validation_path), resume, initial)
+    known = start.manifest.encoding if start else None
+    plan = make_plan(spec, dataset.summary, validation_summary, known)
+    path = storage.local_path(blob)
+    data = load(spec, plan, dataset.summary, path, validation_path=validation_path, known=known)
+    return Inputs(data, resume, initial)
 
 
 def _last_checkpoint(

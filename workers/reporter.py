@@ -16,6 +16,7 @@ from rnncore.checkpoint import Snapshot, save_checkpoint
 from rnncore.loop import Point
 from rnncore.manifest import Manifest
 from rnncore.tasks import Sample
+from rnncore.tasks.examples import ExampleData
 from rnncore.text import TextData
 from services import layout
 from services.jobqueue.claims import ClaimedJob
@@ -59,7 +60,7 @@ class QueueReporter:
         )
         self._held.write(fields={"placement": placement.model_dump()})
 
-    def loaded(self, data: TextData, *, resume: Manifest | None, kept: Sequence[Checkpoint]) -> None:
+    def loaded(self, data: TextData | ExampleData, *, resume: Manifest | None, kept: Sequence[Checkpoint]) -> None:
         """Data are in memory. `kept` are the checkpoints that earlier epochs published."""
         if resume:
             self._counted = (resume.progress.step, resume.progress.characters)
@@ -67,11 +68,12 @@ class QueueReporter:
         self._published = sorted(kept, key=lambda c: c.step)
         self._best_step = next((c.step for c in kept if c.is_best), None)
         self._drop_strays()
+        unit = "symbols" if isinstance(data, TextData) else "examples"
         start = f"resumed at step {resume.progress.step}" if resume else "from the beginning"
         self.say(
             "info",
-            f"attempt {self._held.claim.attempt}, {start}: {len(data.training)} symbols to train on, "
-            f"{len(data.validation)} to validate on, vocabulary of {data.vocabulary.size}",
+            f"attempt {self._held.claim.attempt}, {start}: {len(data.training)} {unit} to train on, "
+            f"{len(data.validation)} to validate on",
         )
 
     def before_step(self) -> None:

@@ -10,6 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from rnncore.corpus import TextSummary
+from rnncore.datasets.scan import make_scan
+from rnncore.datasets.summaries import DatasetKind, SeriesSummary, Summary
 from rnncore.errors import InvalidInput, Overloaded, Unsupported
 from rnncore.vocabulary import VocabularyKind
 from services.api.rooms import After, Deleted, InRooms, Limit, Page, Tenant, errors, page
@@ -27,9 +30,30 @@ _FORM_BYTES = 1 << 16
 class TextFacts(BaseModel):
     """What is known of a text."""
 
-    kind: VocabularyKind
+    vocabulary: VocabularyKind
     num_symbols: int
     num_distinct: int
+
+
+class RowFacts(BaseModel):
+    """What is known of independent rows. Lengths are those of inputs, in steps; 0 distinct: numbers."""
+
+    num_rows: int
+    num_steps: int
+    shortest: int
+    longest: int
+    num_distinct_inputs: int
+    num_distinct_targets: int
+    num_channels: int
+    num_target_numbers: int
+
+
+class SeriesFacts(BaseModel):
+    """What is known of one long series."""
+
+    num_rows: int
+    columns: list[str]
+    target: str
 
 
 class DatasetAnswer(BaseModel):
@@ -37,17 +61,17 @@ class DatasetAnswer(BaseModel):
 
     id: str
     object: Literal["dataset"] = "dataset"
-    kind: Literal["text"]
+    kind: DatasetKind
     name: str | None
     created_at: float
     num_bytes: int
     sha256: str
-    summary: TextFacts
+    summary: TextFacts | RowFacts | SeriesFacts
     uses: int
 
 
 class Preview(BaseModel):
-    """The beginning of a text."""
+    """The beginning of a file."""
 
     text: str
 
@@ -64,12 +88,16 @@ async def upload_dataset(
     request: Request,
     rooms: InRooms,
     tenant: Tenant,
-    kind: Annotated[Literal["text"], Query(description="What the file holds.")] = "text",
-    vocabulary: Annotated[VocabularyKind, Query(description="What one symbol is.")] = "characters",
+    kind: Annotated[DatasetKind, Query(description="What the file holds.")] = "text",
+    vocabulary: Annotated[
+        VocabularyKind | None, Query(description="What one symbol of a text is; characters unless named.")
+    ] = None,
+    target: Annotated[
+        str | None, Query(max_length=200, description="Column of a series to forecast; the last unless named.")
+    ] = None,
     name: Annotated[str | None, Query(max_length=200, description="A name for people.")] = None,
 ) -> DatasetAnswer:
-    """Stores a text, from the raw body or the multipart field `file`. Equal bytes are one data set."""
-    del kind
+    """Stores a file, from the raw body or the multipart field `file`. Equal bytes of one kind are one data set."""
     limit = rooms.settings.max_upload_bytes
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Unsupported("compressed uploads are not read; send the plain bytes", param="content-encoding")
@@ -81,7 +109,8 @@ async def upload_dataset(
         Upload,
         rooms.storage,
         tenant=tenant,
-        vocabulary=vocabulary,
+        scan=make_scan(kind, vocabulary=vocabulary, target=target),
+        options=vocabulary or target or "",
         name=name,
         secret=rooms.settings.secret,
         max_bytes=limit,
@@ -129,7 +158,7 @@ def get_content(dataset_id: str, rooms: InRooms, tenant: Tenant) -> StreamingRes
 
 @router.get("/{dataset_id}/preview", responses=errors(404))
 def get_preview(dataset_id: str, rooms: InRooms, tenant: Tenant) -> Preview:
-    """The beginning of the text; bytes that are not UTF-8 appear as U+FFFD."""
+    """The beginning of the file; bytes that are not UTF-8 appear as U+FFFD."""
     _, blob = rooms.queue.dataset(tenant, dataset_id)
     first = next(iter(rooms.storage.read_pieces(blob, _PREVIEW_BYTES)), b"")
     return Preview(text=first.decode("utf-8", "replace").rstrip("\N{REPLACEMENT CHARACTER}"))
@@ -143,10 +172,26 @@ def delete_dataset(dataset_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
 
 
 def _answer(dataset: Dataset) -> DatasetAnswer:
-    summary = dataset.summary
-    distinct = len(summary.symbols) if summary.kind == "characters" else 256
-    facts = TextFacts(kind=summary.kind, num_symbols=summary.num_symbols, num_distinct=distinct)
+    facts = _facts(dataset.summary).model_dump()
     return DatasetAnswer.model_validate(dataset.model_dump(exclude={"summary", "tenant"}) | {"summary": facts})
+
+
+def _facts(summary: Summary) -> TextFacts | RowFacts | SeriesFacts:
+    if isinstance(summary, TextSummary):
+        distinct = len(summary.symbols) if summary.vocabulary == "characters" else 256
+        return TextFacts(vocabulary=summary.vocabulary, num_symbols=summary.num_symbols, num_distinct=distinct)
+    if isinstance(summary, SeriesSummary):
+        return SeriesFacts(num_rows=summary.num_rows, columns=list(summary.columns), target=summary.target)
+    return RowFacts(
+        num_rows=summary.num_rows,
+        num_steps=summary.num_steps,
+        shortest=summary.shortest,
+        longest=summary.longest,
+        num_distinct_inputs=len(summary.inputs.symbols) if summary.inputs else 0,
+        num_distinct_targets=len(summary.targets.symbols) if summary.targets else 0,
+        num_channels=summary.num_channels,
+        num_target_numbers=summary.num_targets,
+    )
 
 
 async def _file_in_form(request: Request, limit: int) -> AsyncIterator[bytes]:

@@ -9,8 +9,9 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from rnncore.corpus import TextPlan
-from rnncore.errors import UnrollError
+from rnncore.errors import InvalidInput, UnrollError
 from rnncore.manifest import MANIFEST, Manifest
+from rnncore.plans import make_plan
 from rnncore.spec import JobSpec, starting_from
 from services import layout
 from services.api.history import downsampled
@@ -141,15 +142,21 @@ def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
         source = resolve(rooms.queue, tenant, spec.init_from)
         initial = Manifest.parse(rooms.storage.get(f"{source.path}/{MANIFEST}"), rooms.settings.secret)
         # Pinned to the step: the best checkpoint of a running job may be another one tomorrow.
-        spec = starting_from(spec, initial.model, source.model)
-        known = initial.encoding.vocabulary
-    text, _ = rooms.queue.dataset(tenant, spec.dataset, param="dataset")
+        spec = starting_from(spec, initial.task, initial.model, source.model)
+        known = initial.encoding
+    dataset, _ = rooms.queue.dataset(tenant, spec.dataset, param="dataset")
     validation = None
     if spec.validation_dataset:
         validation = rooms.queue.dataset(tenant, spec.validation_dataset, param="validation_dataset")[0].summary
-    plan = TextPlan.of(spec, text.summary, validation, known)
-    for number, prompt in enumerate(spec.train.sample_prompts):
-        plan.vocabulary.encode(prompt, param=f"train.sample_prompts[{number}]")
+    plan = make_plan(spec, dataset.summary, validation, known)
+    if isinstance(plan, TextPlan):
+        for number, prompt in enumerate(spec.train.sample_prompts):
+            plan.vocabulary.encode(prompt, param=f"train.sample_prompts[{number}]")
+    elif spec.train.sample_prompts:
+        raise InvalidInput(
+            f"train.sample_prompts is for language_model alone, task is {spec.task}; leave it out",
+            param="train.sample_prompts",
+        )
     return spec
 
 

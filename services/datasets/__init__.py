@@ -6,23 +6,23 @@ import secrets
 import time
 from contextlib import ExitStack
 
-from rnncore.corpus import TextScan
+from rnncore.datasets.scan import Scan
 from rnncore.errors import TooLarge
-from rnncore.vocabulary import VocabularyKind
 from services import layout
 from services.jobqueue.records import Dataset
 from services.storage import Storage
 
 
 class Upload:
-    """One text on its way in. `feed` every piece, then `commit`; `abort` leaves nothing behind."""
+    """One file on its way in. `feed` every piece, then `commit`; `abort` leaves nothing behind."""
 
     def __init__(
         self,
         storage: Storage,
         *,
         tenant: str,
-        vocabulary: VocabularyKind,
+        scan: Scan,
+        options: str,
         name: str | None,
         secret: bytes,
         max_bytes: int,
@@ -34,14 +34,14 @@ class Upload:
         self._max_bytes = max_bytes
         self._num_bytes = 0
         self._sha256 = hashlib.sha256()
-        self._scan = TextScan(vocabulary)
-        self._vocabulary = vocabulary
+        self._scan = scan
+        self._options = options
         self._blob = layout.dataset_blob(tenant, secrets.token_hex(16))
         self._stack = ExitStack()
         self._file = self._stack.enter_context(storage.writing(self._blob))
 
     def feed(self, piece: bytes) -> None:
-        """Takes the next bytes. Raises TooLarge or InvalidText at the first that break a rule."""
+        """Takes the next bytes. Raises TooLarge, or InvalidText at the first fault."""
         self._num_bytes += len(piece)
         check_size(self._num_bytes, self._max_bytes)
         self._scan.feed(piece)
@@ -49,13 +49,14 @@ class Upload:
         self._file.write(piece)
 
     def commit(self) -> tuple[Dataset, str]:
-        """The data set and its blob, durable. Raises InvalidText if the text as a whole breaks a rule."""
+        """The data set and its blob, durable. Raises InvalidText if the file as a whole breaks a rule."""
         summary = self._scan.summary()
         self._stack.close()
         digest = self._sha256.hexdigest()
-        identity = f"{self._tenant}:{self._vocabulary}:{digest}".encode()
+        identity = f"{self._tenant}:{summary.kind}:{self._options}:{digest}".encode()
         dataset = Dataset(
             id="ds-" + hmac.new(self._secret, identity, hashlib.sha256).hexdigest()[:32],
+            kind=summary.kind,
             name=self._name,
             tenant=self._tenant,
             created_at=time.time(),

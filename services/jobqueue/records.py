@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rnncore.corpus import TextSummary
+from rnncore.datasets.summaries import DatasetKind, Summary
 from rnncore.spec import JobSpec
 
 
@@ -120,13 +120,13 @@ class Dataset(_Record):
 
     id: str
     object: Literal["dataset"] = "dataset"
-    kind: Literal["text"] = "text"
+    kind: DatasetKind
     name: str | None = None
     tenant: str
     created_at: float
     num_bytes: int
     sha256: str
-    summary: TextSummary
+    summary: Summary
     uses: int = Field(0, description="Unfinished jobs that read it.")
 
 

@@ -27,12 +27,12 @@ def spec(*, unknown: bool = False, **train: Any) -> JobSpec:
 
 def test_summary_lists_symbols_by_first_occurrence() -> None:
     assert scan("나abba가나".encode()) == TextSummary(
-        kind="characters", num_symbols=7, symbols="나ab가", offsets=(0, 1, 2, 5)
+        vocabulary="characters", num_symbols=7, symbols="나ab가", offsets=(0, 1, 2, 5)
     )
 
 
 def test_summary_of_bytes_counts_bytes_and_lists_none() -> None:
-    assert scan("가a".encode(), b"\xff", kind="bytes") == TextSummary(kind="bytes", num_symbols=5)
+    assert scan("가a".encode(), b"\xff", kind="bytes") == TextSummary(vocabulary="bytes", num_symbols=5)
 
 
 @given(text=st.text("ab가🙂", min_size=2).filter(lambda text: len(set(text)) > 1), cuts=st.lists(st.integers(0, 40)))
@@ -44,7 +44,7 @@ def test_summary_does_not_depend_on_where_the_upload_is_cut(text: str, cuts: lis
     summary = scan(*(raw[start:end] for start, end in pairwise(edges)))
     firsts = {symbol: text.index(symbol) for symbol in dict.fromkeys(text)}
     assert summary == TextSummary(
-        kind="characters", num_symbols=len(text), symbols="".join(firsts), offsets=tuple(firsts.values())
+        vocabulary="characters", num_symbols=len(text), symbols="".join(firsts), offsets=tuple(firsts.values())
     )
 
 
@@ -83,7 +83,7 @@ def test_text_of_too_many_symbols_is_sent_to_bytes() -> None:
 
 
 def test_last_tenth_validates() -> None:
-    summary = TextSummary(kind="characters", num_symbols=1_115_394, symbols="ab", offsets=(0, 1))
+    summary = TextSummary(vocabulary="characters", num_symbols=1_115_394, symbols="ab", offsets=(0, 1))
     assert TextPlan.of(spec(), summary) == TextPlan(
         vocabulary=Vocabulary(kind="characters", symbols="ab"),
         num_training=1_003_854,
@@ -166,10 +166,3 @@ def test_validation_part_of_one_symbol_is_refused() -> None:
     with pytest.raises(InvalidInput, match="validation part of 1 symbols is too short; need at least 2") as caught:
         TextPlan.of(spec(validation_fraction=0.01), scan(b"ab" * 20))
     assert caught.value.param == "train.validation_fraction"
-
-
-def test_text_is_for_language_models() -> None:
-    other = JobSpec.model_validate(spec().model_dump() | {"task": "classify", "train": {"batch_size": 3}})
-    with pytest.raises(InvalidInput, match="task classify cannot read a data set of kind text") as caught:
-        TextPlan.of(other, scan(b"ab" * 20))
-    assert caught.value.param == "task"

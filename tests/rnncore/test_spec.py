@@ -163,7 +163,7 @@ INITIAL = ModelSpec(cell="gru", hidden_size=7, num_layers=2, embedding_size=4, d
 
 def test_fields_left_out_are_those_of_the_first_model_but_dropout() -> None:
     asked = JobSpec(dataset=DATASET, model=ModelSpec(hidden_size=7, dropout=0.2))
-    assert starting_from(asked, INITIAL, "job-1") == JobSpec(
+    assert starting_from(asked, "language_model", INITIAL, "job-1") == JobSpec(
         dataset=DATASET, init_from="job-1", model=INITIAL.model_copy(update={"dropout": 0.2})
     )
 
@@ -175,7 +175,7 @@ def test_fields_left_out_are_those_of_the_first_model_but_dropout() -> None:
 def test_field_named_otherwise_than_the_first_model_is_refused(field: str, ours: Any) -> None:
     asked = JobSpec(dataset=DATASET, model=ModelSpec.model_validate({field: ours}))
     with pytest.raises(ShapeMismatch) as caught:
-        starting_from(asked, INITIAL, "job-1")
+        starting_from(asked, "language_model", INITIAL, "job-1")
     theirs = getattr(INITIAL, field)
     assert caught.value.param == f"model.{field}"
     assert caught.value.message == (
@@ -191,7 +191,7 @@ def test_spec_cannot_be_changed() -> None:
 def test_floor_modules_load_no_torch() -> None:
     program = (
         "import sys, rnncore.spec, rnncore.vocabulary, rnncore.corpus, rnncore.encoding, rnncore.manifest\n"
-        "import rnncore.errors\n"
+        "import rnncore.errors, rnncore.plans, rnncore.datasets.scan\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'pytorch_lightning', 'safetensors', 'ray'}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -247,3 +247,9 @@ def test_task_that_predicts_what_comes_next_reads_in_one_direction(task: str) ->
     with pytest.raises(ValidationError, match=f"would let a {task} read the symbol that it has to predict"):
         job(task, model={"bidirectional": True})
     assert job("classify", model={"bidirectional": True}).model.bidirectional
+
+
+def test_model_of_another_task_is_no_start() -> None:
+    with pytest.raises(ShapeMismatch, match="task is classify, but init_from=job-1 is a language_model") as caught:
+        starting_from(job("classify"), "language_model", INITIAL, "job-1")
+    assert caught.value.param == "init_from"

@@ -23,9 +23,16 @@ def make_spec(**changes: Any) -> JobSpec:
 
 
 def make_dataset(dataset_id: str = DATASET, tenant: str = TENANT, created_at: float = 1000.0) -> Dataset:
-    summary = TextSummary(kind="characters", num_symbols=7, symbols="abc", offsets=(0, 1, 2))
+    summary = TextSummary(vocabulary="characters", num_symbols=7, symbols="abc", offsets=(0, 1, 2))
     return Dataset(
-        id=dataset_id, tenant=tenant, created_at=created_at, num_bytes=7, sha256="5" * 64, summary=summary, name="text"
+        kind="text",
+        id=dataset_id,
+        tenant=tenant,
+        created_at=created_at,
+        num_bytes=7,
+        sha256="5" * 64,
+        summary=summary,
+        name="text",
     )
 
 

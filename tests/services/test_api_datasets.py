@@ -44,7 +44,7 @@ def test_upload_is_described_and_can_be_read_back(api: Api) -> None:
         "created_at": made["created_at"],
         "num_bytes": len(raw),
         "sha256": hashlib.sha256(raw).hexdigest(),
-        "summary": {"kind": "characters", "num_symbols": len(text), "num_distinct": len(set(text))},
+        "summary": {"vocabulary": "characters", "num_symbols": len(text), "num_distinct": len(set(text))},
         "uses": 0,
     }
     path = f"/v1/datasets/{made['id']}"
@@ -56,7 +56,7 @@ def test_upload_is_described_and_can_be_read_back(api: Api) -> None:
 def test_symbols_cut_by_the_edges_of_pieces_are_counted_once(api: Api) -> None:
     text = "añ€😀" * 50
     made = upload(api, in_pieces(text.encode(), 3)).json()
-    assert made["summary"] == {"kind": "characters", "num_symbols": 200, "num_distinct": 4}
+    assert made["summary"] == {"vocabulary": "characters", "num_symbols": 200, "num_distinct": 4}
 
 
 def test_multipart_file_is_the_same_data_set_as_the_raw_body(api: Api) -> None:
@@ -83,7 +83,7 @@ def test_equal_bytes_of_two_tenants_share_nothing(api: Api) -> None:
 
 def test_bytes_that_are_no_text_are_kept_as_bytes(api: Api) -> None:
     made = upload(api, bytes(range(256)), params={"vocabulary": "bytes"}).json()
-    assert made["summary"] == {"kind": "bytes", "num_symbols": 256, "num_distinct": 256}
+    assert made["summary"] == {"vocabulary": "bytes", "num_symbols": 256, "num_distinct": 256}
 
 
 @pytest.mark.parametrize(

@@ -38,20 +38,22 @@ def list_datasets(as_json: AsJson = False) -> None:
     if as_json:
         print_json([dump(dataset) for dataset in found])
         return
-    header = ("ID", "NAME", "KIND", "BYTES", "SYMBOLS", "USES", "CREATED")
+    header = ("ID", "NAME", "KIND", "BYTES", "LENGTH", "USES", "CREATED")
     print_table(header, map(_row, found))
 
 
 def upload(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or `-` for stdin.", show_default=False)],
     name: Annotated[str | None, typer.Option(help="A name for people; the file's by default.")] = None,
-    vocabulary: Annotated[str | None, typer.Option(help="characters or bytes.")] = None,
+    kind: Annotated[str, typer.Option(help="text, labelled, tagged, pairs, series or sequences.")] = "text",
+    vocabulary: Annotated[str | None, typer.Option(help="Of a text: characters or bytes.")] = None,
+    target: Annotated[str | None, typer.Option(help="Of a series: the column to forecast.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a text file and print the id of the data set."""
+    """Upload a file and print the id of the data set."""
     source = sys.stdin.buffer if file == "-" else file
     with unroll.Client() as client:
-        dataset = client.datasets.upload(source, vocabulary=vocabulary, name=name)
+        dataset = client.datasets.upload(source, kind=kind, vocabulary=vocabulary, target=target, name=name)
     if as_json:
         print_json(dump(dataset))
     else:
@@ -81,6 +83,6 @@ def delete(dataset: DatasetId, as_json: AsJson = False) -> None:
 
 
 def _row(dataset: "Dataset") -> tuple[object, ...]:
-    symbols = dataset.summary.get("num_symbols")
+    length = dataset.summary.get("num_symbols") or dataset.summary.get("num_rows")
     created = moment(dataset.created_at)
-    return dataset.id, dataset.name, dataset.kind, dataset.num_bytes, symbols, dataset.uses, created
+    return dataset.id, dataset.name, dataset.kind, dataset.num_bytes, length, dataset.uses, created

@@ -26,26 +26,29 @@ class Datasets:
         *,
         kind: str = "text",
         vocabulary: str | None = None,
+        target: str | None = None,
         name: str | None = None,
     ) -> Dataset:
         """Send a file (streamed, never whole in memory), bytes, or what a binary file object still holds.
 
-        `vocabulary` is `characters` or `bytes`; `name` defaults to the file's. Equal bytes get an equal id.
+        `kind` is text, labelled, tagged, pairs, series or sequences; of a text `vocabulary` is `characters` or
+        `bytes`, of a series `target` is the column to forecast; `name` defaults to the file's.
+        Equal bytes get an equal id.
         Raises ConfigurationError where the file cannot be read, InvalidRequestError where the server refuses it.
         """
         if isinstance(source, bytes):
-            return self._send(source, kind=kind, vocabulary=vocabulary, name=name)
+            return self._send(source, kind=kind, vocabulary=vocabulary, target=target, name=name)
         if not isinstance(source, str | os.PathLike):
             # Not the object itself: httpx would announce its file's size, which is 0 for a pipe.
             pieces = iter(partial(source.read, PIECE_BYTES), b"")
-            return self._send(pieces, kind=kind, vocabulary=vocabulary, name=name)
+            return self._send(pieces, kind=kind, vocabulary=vocabulary, target=target, name=name)
         path = Path(source)
         try:
             file = path.open("rb")
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from error
         with file:
-            return self._send(file, kind=kind, vocabulary=vocabulary, name=name or path.name)
+            return self._send(file, kind=kind, vocabulary=vocabulary, target=target, name=name or path.name)
 
     def _send(self, content: bytes | IO[bytes] | Iterator[bytes], **params: str | None) -> Dataset:
         headers = {"Content-Type": "application/octet-stream"}

@@ -1,0 +1,1 @@
+"""What people upload, kind by kind: read record by record, refused at the first fault, summed up. Torch-free."""
