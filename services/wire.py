@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 MAX_PROMPT_SYMBOLS = 100_000
 MAX_TOKENS = 16_384
+MAX_INPUTS = 256
 
 
 def _is_text(text: str) -> str:
@@ -17,6 +18,9 @@ def _is_text(text: str) -> str:
 
 
 Text = Annotated[str, StringConstraints(max_length=MAX_PROMPT_SYMBOLS), AfterValidator(_is_text)]
+Step = float | list[float]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_is_text)]
+PredictInput = Text | list[Token] | list[Step]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_is_text)]
 
 
@@ -49,10 +53,36 @@ class CompletionRequest(_Message):
     user: str | None = Field(None, max_length=512, description="Accepted for compatibility; not used.")
 
 
+class PredictRequest(_Message):
+    """Inputs to answer with a model of any task but language_model."""
+
+    model: str = Field(max_length=200, description="`<job>` (its best checkpoint), `<job>:latest` or `<job>:step-N`.")
+    inputs: list[PredictInput] = Field(
+        min_length=1,
+        max_length=MAX_INPUTS,
+        description="As in a row of the data set: symbols (a string, or a list of strings) or numbers (a list, or a "
+        "list of lists, one number a channel); a label for generate; the latest rows of the series for forecast.",
+    )
+    beam_width: int = Field(1, ge=1, le=16, description="Of translate: 1 is greedy; as many translations come back.")
+    max_tokens: int = Field(100, ge=1, le=MAX_TOKENS, description="Of generate: symbols to write at most.")
+    temperature: float = Field(1.0, ge=0, le=10, description="Of generate: 0 takes the likeliest symbol each time.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Of generate: draw from the likeliest of this mass alone.")
+    top_k: int | None = Field(None, ge=1, le=100_000, description="Of generate: draw from so many likeliest alone.")
+    seed: int | None = Field(None, ge=0, le=2**63 - 1, description="Of generate: the same seed writes the same text.")
+
+
 class SampleCommand(_Message):
     """The public process to the sampler: the request, and which stored checkpoint answers it."""
 
     request: CompletionRequest
+    checkpoint: str
+    fingerprint: str
+
+
+class PredictCommand(_Message):
+    """The same for a prediction."""
+
+    request: PredictRequest
     checkpoint: str
     fingerprint: str
 
@@ -84,3 +114,32 @@ class Completion(_Message):
     choices: list[Choice]
     system_fingerprint: str
     usage: Usage | None = None
+
+
+class WrittenSequence(_Message):
+    """Symbols that a model wrote; `text` joins them. A translation's score is its symbols' mean log-probability."""
+
+    symbols: list[str]
+    text: str
+    score: float | None
+
+
+class PredictionAnswer(_Message):
+    """What one input is answered with; the fields of other tasks are null."""
+
+    index: int
+    label: str | None = None
+    probabilities: dict[str, float] | None = None
+    tags: list[str] | None = None
+    values: list[float] | None = None
+    sequences: list[WrittenSequence] | None = None
+
+
+class Predictions(_Message):
+    """One prediction for each input, in their order."""
+
+    object: Literal["list"] = "list"
+    model: str
+    task: str
+    data: list[PredictionAnswer]
+    system_fingerprint: str

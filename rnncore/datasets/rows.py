@@ -95,7 +95,7 @@ def _numbers(number: int, record: Record, column: str) -> Numbers:
         if len(row) != width or not 1 <= width <= MAX_CHANNELS:
             raise _fault(number, column, f"step {at} has {len(row)} channels, step 0 has {width} (1 to {MAX_CHANNELS})")
         for item in row:
-            if not _is_number(item):
+            if not is_number(item):
                 raise _fault(number, column, f"step {at} must be a finite number, is {item!r:.40}")
     return np.array(rows, dtype=np.float32)
 
@@ -103,12 +103,13 @@ def _numbers(number: int, record: Record, column: str) -> Numbers:
 def _target_numbers(number: int, record: Record) -> Numbers:
     value = record.get("target")
     items = value if isinstance(value, list) else [value]
-    if not 1 <= len(items) <= MAX_CHANNELS or not all(map(_is_number, items)):
+    if not 1 <= len(items) <= MAX_CHANNELS or not all(map(is_number, items)):
         raise _fault(number, "target", f"must be a finite number or a list of them, is {value!r:.40}")
     return np.array(items, dtype=np.float32)
 
 
-def _is_number(item: Any) -> bool:
+def is_number(item: Any) -> bool:
+    """Whether `item` is a finite number of a size that float32 holds with room to spare."""
     return isinstance(item, int | float) and not isinstance(item, bool) and math.isfinite(item) and abs(item) < 1e30
 
 

@@ -1,21 +1,40 @@
-"""A CompletionRequest and a loaded model -> completion objects, whole or chunk by chunk. Knows no HTTP."""
+"""A request and a loaded model -> completion objects, whole or chunk by chunk, or predictions. Knows no HTTP."""
 
 import secrets
 import time
 from collections.abc import Iterator
 
+from rnncore.errors import InvalidInput
+from rnncore.predict import Options, Prediction, predict
 from rnncore.sampling import Piece, SamplingParameters, generate
+from rnncore.stepper import Stepper
 from services.sampling.model_cache import LoadedModel
-from services.wire import Choice, Completion, CompletionRequest, Usage
+from services.wire import (
+    Choice,
+    Completion,
+    CompletionRequest,
+    PredictCommand,
+    PredictionAnswer,
+    Predictions,
+    Usage,
+    WrittenSequence,
+)
 
 
 class Answer:
-    """One request being answered. Raises UnknownSymbol when made, if the prompt is not of the model's vocabulary."""
+    """One request being answered.
+
+    Raises when made: UnknownSymbol if the prompt is not of the model's vocabulary, InvalidInput if it writes no text.
+    """
 
     def __init__(self, request: CompletionRequest, fingerprint: str, model: LoadedModel) -> None:
         self._request = request
-        self._model = model
-        self._prompt = [int(i) for i in model.vocabulary.encode(request.prompt)]
+        task = model.manifest.task
+        if task != "language_model":
+            raise InvalidInput(f"this model is a {task} and continues no text; ask POST /v1/predict", param="model")
+        self._vocabulary = model.manifest.encoding.symbols
+        self._stepper = Stepper(model.network)
+        self._prompt = [int(i) for i in self._vocabulary.encode(request.prompt)]
         self._fingerprint = fingerprint
         self._id = f"cmpl-{secrets.token_hex(12)}"
         self._created = int(time.time())
@@ -54,7 +73,7 @@ class Answer:
             stop=stop,
             seed=seed,
         )
-        for piece in generate(self._model.stepper, self._model.vocabulary, self._prompt, parameters):
+        for piece in generate(self._stepper, self._vocabulary, self._prompt, parameters):
             self.num_tokens += piece.num_tokens
             yield piece
 
@@ -71,3 +90,34 @@ class Answer:
     def _usage(self) -> Usage:
         read = len(self._prompt)
         return Usage(prompt_tokens=read, completion_tokens=self.num_tokens, total_tokens=read + self.num_tokens)
+
+
+def predictions(command: PredictCommand, model: LoadedModel) -> Predictions:
+    """The answer to each input. Raises InvalidInput or UnknownSymbol naming the input at fault."""
+    request = command.request
+    sampling = SamplingParameters(
+        temperature=request.temperature,
+        top_k=request.top_k,
+        top_p=request.top_p,
+        max_tokens=request.max_tokens,
+        seed=request.seed,
+    )
+    found = predict(model.network, model.manifest, list(request.inputs), Options(sampling, request.beam_width))
+    data = [_prediction(index, one) for index, one in enumerate(found)]
+    return Predictions(model=request.model, task=model.manifest.task, data=data, system_fingerprint=command.fingerprint)
+
+
+def _prediction(index: int, found: Prediction) -> PredictionAnswer:
+    sequences = None
+    if found.sequences is not None:
+        sequences = [
+            WrittenSequence(symbols=one.symbols, text="".join(one.symbols), score=one.score) for one in found.sequences
+        ]
+    return PredictionAnswer(
+        index=index,
+        label=found.label,
+        probabilities=found.probabilities,
+        tags=found.tags,
+        values=found.values,
+        sequences=sequences,
+    )

@@ -23,11 +23,11 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from rnncore.errors import AccessDenied, Overloaded, UnrollError
 from services.access import sampler_token
 from services.faults import error_answer
-from services.sampling.answers import Answer
+from services.sampling.answers import Answer, predictions
 from services.sampling.model_cache import ModelCache
 from services.settings import Settings
 from services.storage import Storage
-from services.wire import SampleCommand
+from services.wire import PredictCommand, Predictions, SampleCommand
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Sampler:
         self._cache = ModelCache(Storage(settings.storage_url), settings.secret, self.registry)
         self._places = threading.Semaphore(_MOST_AT_ONCE)
         self._requests = Counter(
-            "unroll_sample_requests", "Completion requests.", ["outcome", "stream"], registry=self.registry
+            "unroll_sample_requests", "Completions and predictions.", ["outcome", "stream"], registry=self.registry
         )
         self._tokens = Counter("unroll_sample_tokens", "Symbols written.", registry=self.registry)
         self._first = Histogram(
@@ -52,9 +52,7 @@ class Sampler:
 
     def open(self, command: SampleCommand) -> Answer:
         """Begins an answer. Raises what `faults` knows to say; call `closed` once it is over."""
-        if not self._places.acquire(blocking=False):
-            self._requests.labels("overloaded", command.request.stream).inc()
-            raise Overloaded(f"{_MOST_AT_ONCE} texts are being written at once, the most here; try again in a moment")
+        self._take_place(command.request.stream)
         try:
             return Answer(command.request, command.fingerprint, self._cache.get(command.checkpoint))
         except BaseException:
@@ -67,6 +65,23 @@ class Sampler:
         self._places.release()
         self._requests.labels(outcome, command.request.stream).inc()
         self._tokens.inc(answer.num_tokens)
+
+    def predict(self, command: PredictCommand) -> Predictions:
+        """The predictions, whole. Raises what `faults` knows to say."""
+        self._take_place(False)
+        outcome = "refused"
+        try:
+            answer = predictions(command, self._cache.get(command.checkpoint))
+            outcome = "ok"
+        finally:
+            self._places.release()
+            self._requests.labels(outcome, False).inc()
+        return answer
+
+    def _take_place(self, stream: bool) -> None:
+        if not self._places.acquire(blocking=False):
+            self._requests.labels("overloaded", stream).inc()
+            raise Overloaded(f"{_MOST_AT_ONCE} requests are being answered, the most at once; try again in a moment")
 
     async def stream(self, command: SampleCommand, answer: Answer) -> AsyncIterator[str]:
         """Server-sent events; a client that leaves ends it at the next symbol."""
@@ -107,7 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
     @app.middleware("http")
     async def door(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         shown = request.headers.get("authorization", "").encode()
-        if request.url.path == "/completions" and not hmac.compare_digest(shown, expected):
+        if request.url.path in ("/completions", "/predict") and not hmac.compare_digest(shown, expected):
             status, body = error_answer(AccessDenied("the sampler answers to the public process alone"))
             return JSONResponse(body, status)
         return await go_on(request)
@@ -132,6 +147,11 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             sampler.closed(command, answer, outcome)
         return Response(whole.model_dump_json(), media_type="application/json")
+
+    @app.post("/predict")
+    async def predict(command: PredictCommand) -> Response:
+        answer = await run_in_threadpool(sampler.predict, command)
+        return Response(answer.model_dump_json(), media_type="application/json")
 
     return app
 

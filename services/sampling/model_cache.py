@@ -2,13 +2,12 @@
 
 import threading
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from rnncore.checkpoint import load_checkpoint, restore_network
-from rnncore.stepper import Stepper
-from rnncore.vocabulary import Vocabulary
+from rnncore.manifest import Manifest
 from services.storage import Storage
 
 BUDGET_BYTES = 1 << 30
@@ -17,8 +16,8 @@ BUDGET_BYTES = 1 << 30
 class LoadedModel(NamedTuple):
     """A model ready to answer."""
 
-    stepper: Stepper
-    vocabulary: Vocabulary
+    manifest: Manifest
+    network: Any
     num_bytes: int
 
 
@@ -55,4 +54,4 @@ class ModelCache:
     def _load(self, path: str) -> LoadedModel:
         snapshot = load_checkpoint(self._storage.local_path(path), self._secret, weights_only=True)
         num_bytes = sum(tensor.nbytes for tensor in snapshot.weights.values())
-        return LoadedModel(Stepper(restore_network(snapshot)), snapshot.manifest.encoding.symbols, num_bytes)
+        return LoadedModel(snapshot.manifest, restore_network(snapshot), num_bytes)
