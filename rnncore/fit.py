@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from rnncore.checkpoint import Snapshot, load_weights
-from rnncore.loop import Identity, Observer, TrainingLoop
+from rnncore.loop import Identity, Observer, Replay, TrainingLoop
 from rnncore.module import RecurrentModule
 from rnncore.spec import JobSpec, Precision
 from rnncore.tasks.examples import ExampleData
@@ -43,11 +43,12 @@ def fit(
     *,
     resume: Snapshot | None = None,
     initial: Snapshot | None = None,
+    replay: Replay | None = None,
 ) -> None:
     """Trains until a limit of `job.spec` is reached. `observer` sees each step and checkpoint and may raise Stopped.
 
     `resume` goes on from a snapshot of this very job, exactly; one of a finished job is left as it is. `initial` starts
-    afresh from another model's weights.
+    afresh from another model's weights. `replay` takes the steps of another run whose seconds were counted.
     """
     spec = job.spec
     torch.set_flush_denormal(True)  # denormal numbers are about 20 times slower on CPUs
@@ -59,7 +60,8 @@ def fit(
     precision, why = (resume.manifest.precision, None) if resume else resolved_precision(spec.train.precision)
     if why:
         observer.warn(why)
-    loop = TrainingLoop(spec, task, observer, Identity(job.id, job.epoch, precision, environment()), resume)
+    identity = Identity(job.id, job.epoch, precision, environment())
+    loop = TrainingLoop(spec, task, observer, identity, resume=resume, replay=replay)
     if loop.is_over:
         return
     with warnings.catch_warnings():

@@ -32,6 +32,16 @@ class Identity(NamedTuple):
     environment: dict[str, str | int]
 
 
+class Replay(NamedTuple):
+    """How a run that is to be repeated went: its steps, and the share of the budget used before each.
+
+    `ratios` is empty where the budget was none of seconds, for then each step says it itself.
+    """
+
+    num_steps: int
+    ratios: list[float]
+
+
 class Point(NamedTuple):
     """One row of the history: where training stands, and the mean loss since the row before.
 
@@ -64,7 +74,14 @@ class TrainingLoop(pl.Callback):
     """Runs a JobSpec's limits, cadence and resume around Lightning's automatic optimisation."""
 
     def __init__(
-        self, spec: JobSpec, task: Task, observer: Observer, identity: Identity, resume: Snapshot | None
+        self,
+        spec: JobSpec,
+        task: Task,
+        observer: Observer,
+        identity: Identity,
+        *,
+        resume: Snapshot | None = None,
+        replay: Replay | None = None,
     ) -> None:
         self._spec = spec
         self._train = spec.train
@@ -72,6 +89,7 @@ class TrainingLoop(pl.Callback):
         self._observer = observer
         self._identity = identity
         self._resume = resume
+        self._replay = replay
         self.progress = resume.manifest.progress if resume else Progress()
         self._schedule: list[float] = resume.training["schedule.progress"].tolist() if resume else []
         self._began_at = 0.0
@@ -130,6 +148,8 @@ class TrainingLoop(pl.Callback):
     def _ratio(self) -> float:
         """Share of the budget used, by whichever limit is nearest."""
         train, now = self._train, self.progress
+        if self._replay and self._replay.ratios:
+            return 1.0 if now.step >= self._replay.num_steps else self._replay.ratios[now.step]
         shares = [0.0]
         if train.max_steps is not None:
             shares.append(now.step / train.max_steps)

@@ -16,6 +16,7 @@ Precision = Literal["auto", "fp32", "bf16-mixed"]
 DEFAULT_MAX_STEPS = 5_000
 
 DatasetId = Annotated[str, StringConstraints(pattern=r"^ds-[0-9a-f]{32}$")]
+JobId = Annotated[str, StringConstraints(pattern=r"^job-[0-9a-f]{16}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 ModelId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$")]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -145,6 +146,9 @@ class JobSpec(_Part):
     name: Name | None = Field(default=None, description="A name for people.")
     init_from: ModelId | None = Field(
         default=None, description="Model whose weights and vocabulary to start from; the model section must fit it."
+    )
+    verify_of: JobId | None = Field(
+        default=None, description="Job that succeeded, to be run again step by step; all else must be as it was there."
     )
     model: ModelSpec = Field(default_factory=ModelSpec)
     train: TrainSpec = Field(default_factory=TrainSpec)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rnncore.checkpoint import Snapshot, load_checkpoint
 from rnncore.errors import CorruptCheckpoint, NotFound
 from rnncore.load import load
+from rnncore.loop import Replay
 from rnncore.plans import make_plan
 from rnncore.tasks.examples import ExampleData
 from rnncore.text import TextData
@@ -16,11 +17,15 @@ from services.storage import Storage
 
 
 class Inputs(NamedTuple):
-    """`resume` goes on with this job, `initial` starts from another model; at most one of them is set."""
+    """`resume` goes on with this job, `initial` starts from another model; at most one of them is set.
+
+    `replay` is that of the job that this one verifies.
+    """
 
     data: TextData | ExampleData
     resume: Snapshot | None
     initial: Snapshot | None
+    replay: Replay | None
 
 
 def load_inputs(claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, warn: Callable[[str], None]) -> Inputs:
@@ -41,7 +46,13 @@ def load_inputs(claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, 
     plan = make_plan(spec, dataset.summary, validation_summary, known)
     path = storage.local_path(blob)
     data = load(spec, plan, dataset.summary, path, validation_path=validation_path, known=known)
-    return Inputs(data, resume, initial)
+    replay = _replay(spec.verify_of, claim.tenant, queue, storage, secret) if spec.verify_of else None
+    return Inputs(data, resume, initial, replay)
+
+
+def _replay(job: str, tenant: str, queue: JobQueue, storage: Storage, secret: bytes) -> Replay:
+    last = load_checkpoint(storage.local_path(resolve(queue, tenant, f"{job}:latest").path), secret)
+    return Replay(last.manifest.progress.step, last.training["schedule.progress"].tolist())
 
 
 def _last_checkpoint(

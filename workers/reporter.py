@@ -13,6 +13,7 @@ import ray
 import torch
 
 from rnncore.checkpoint import Snapshot, save_checkpoint
+from rnncore.fit import environment
 from rnncore.loop import Point
 from rnncore.manifest import Manifest
 from rnncore.tasks import Sample
@@ -57,6 +58,7 @@ class QueueReporter:
             pid=os.getpid(),
             device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             threads=threads,
+            environment=environment(),
         )
         self._held.write(fields={"placement": placement.model_dump()})
 

@@ -72,6 +72,7 @@ class Trainer:
                 reporter,
                 resume=inputs.resume,
                 initial=inputs.initial,
+                replay=inputs.replay,
             )
             reporter.close()
             held.finish("succeeded", reporter.parameters_sha256)

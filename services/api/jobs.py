@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from rnncore.corpus import TextPlan
-from rnncore.errors import InvalidInput, UnrollError
+from rnncore.errors import Conflict, InvalidInput, UnrollError
 from rnncore.manifest import MANIFEST, Manifest
 from rnncore.plans import make_plan
 from rnncore.spec import JobSpec, starting_from
@@ -25,6 +25,8 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _KEEP_ALIVE_SECONDS = 5.0
 _METADATA = "metadata["
+# What of a spec has no part in the parameters that come of it.
+_FREE_TO_DIFFER = {"name", "metadata", "priority", "max_attempts", "verify_of"}
 
 
 @router.post("", responses=errors(404, 409))
@@ -69,6 +71,18 @@ def delete_job(job_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
     rooms.queue.delete_job(tenant, job_id)
     rooms.storage.delete(layout.job_folder(job_id))
     return Deleted(id=job_id, object="job")
+
+
+@router.post("/{job_id}/verify", responses=errors(404, 409))
+def verify_job(
+    job_id: str,
+    rooms: InRooms,
+    tenant: Tenant,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> JobRecord:
+    """Queues the same job again, to end in the same `parameters_sha256`; the answer is the new job's record."""
+    spec = rooms.queue.job(tenant, job_id).spec.model_copy(update={"verify_of": job_id})
+    return rooms.queue.submit(tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key)
 
 
 @router.post("/{job_id}/cancel", responses=errors(404))
@@ -137,6 +151,8 @@ def list_checkpoints(job_id: str, rooms: InRooms, tenant: Tenant) -> Page[Checkp
 
 def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
     """`spec` as it will run. Raises what would make it fail later, now."""
+    if spec.verify_of:
+        _check_repeats(spec, rooms.queue.job(tenant, spec.verify_of))
     known = None
     if spec.init_from:
         source = resolve(rooms.queue, tenant, spec.init_from)
@@ -158,6 +174,19 @@ def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
             param="train.sample_prompts",
         )
     return spec
+
+
+def _check_repeats(spec: JobSpec, source: JobRecord) -> None:
+    if source.state != JobState.SUCCEEDED:
+        raise Conflict(f"{source.id} is {source.state}; only a job that succeeded can be verified", param="verify_of")
+    ours, theirs = (one.model_dump(exclude=_FREE_TO_DIFFER) for one in (spec, source.spec))
+    differing = sorted(name for name in ours if ours[name] != theirs[name])
+    if differing:
+        raise InvalidInput(
+            f"verify_of={source.id} asks for the same job again, but {', '.join(differing)} differ; "
+            "use POST /v1/jobs/{id}/verify",
+            param=differing[0],
+        )
 
 
 async def _frames(rooms: Rooms, job_id: str, after: str) -> AsyncIterator[str]:

@@ -69,6 +69,9 @@ class Placement(_Record):
     pid: int
     device: str
     threads: int
+    environment: dict[str, str | int] = Field(
+        default_factory=dict, description="What must be equal for two runs to be equal bit for bit."
+    )
 
 
 class JobRecord(_Record):

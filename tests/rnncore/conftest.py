@@ -98,7 +98,7 @@ def train(tmp_path: Path) -> Callable[..., Recorder]:
     """Runs fit() and returns what its observer saw; `stop_before=n` stops it before the n-th step of this run."""
     runs = iter(range(1000))
 
-    def run(spec: JobSpec, data: TextData, *, stop_before: int | None = None, **starting: Snapshot) -> Recorder:
+    def run(spec: JobSpec, data: TextData, *, stop_before: int | None = None, **starting: Any) -> Recorder:
         recorder = Recorder(tmp_path / f"run-{next(runs)}", stop_before)
         job = Job("job-of-the-tests", 1, spec)
         if stop_before is None:

@@ -10,6 +10,7 @@ import torch
 from rnncore.checkpoint import restore_network
 from rnncore.errors import NonFiniteLoss
 from rnncore.evaluation import evaluate
+from rnncore.loop import Replay
 from rnncore.sampling import SamplingParameters, generate
 from rnncore.spec import Cell, JobSpec
 from rnncore.stepper import Stepper
@@ -76,6 +77,29 @@ def test_seconds_and_schedule_of_a_timed_run_survive_a_resume(
     assert seconds == sorted(seconds)
     assert len(seconds) == 8
     assert second.snapshot(8).training["schedule.progress"].tolist() == [0.0, *(s / 1000.0 for s in seconds[:7])]
+
+
+def test_timed_run_is_replayed_step_by_step(train: Train, make_spec: MakeSpec, data: TextData) -> None:
+    spec = make_spec(max_steps=None, max_seconds=0.05, checkpoint_every_steps=1, dropout=0.25)
+    timed = train(spec, data)
+    steps = timed.points[-1].step
+    ratios = timed.snapshot(steps).training["schedule.progress"].tolist()
+    again = train(spec, data, replay=Replay(steps, ratios))
+    assert again.points[-1].step == steps
+    assert [point.learning_rate for point in again.points] == [point.learning_rate for point in timed.points]
+    assert again.snapshot(steps).manifest.parameters_sha256 == timed.snapshot(steps).manifest.parameters_sha256
+
+
+def test_replayed_run_ends_where_the_other_ended_however_fast(
+    train: Train, make_spec: MakeSpec, data: TextData
+) -> None:
+    spec = make_spec(max_steps=None, max_seconds=1000.0)
+    run = train(spec, data, replay=Replay(3, [0.0, 0.25, 0.75]))
+    peak = spec.train.learning_rate
+    assert [point.learning_rate for point in run.points] == pytest.approx(
+        [peak * warm * (0.01 + 0.99 * fall) for warm, fall in ((1 / 3, 1.0), (2 / 3, 0.853553), (1.0, 0.146447))],
+        rel=1e-4,
+    )
 
 
 def test_untimed_run_keeps_no_schedule(train: Train, make_spec: MakeSpec, data: TextData) -> None:

@@ -22,6 +22,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "dataset": DATASET,
         "validation_dataset": None,
         "name": None,
+        "verify_of": None,
         "init_from": None,
         "model": {
             "cell": "lstm",

@@ -1,7 +1,11 @@
 """The main job on real parts: Redis, Ray, Lightning, the sampler, all through HTTP."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 from tests.running_service import Service, wait_for
 
@@ -179,3 +183,30 @@ def test_a_deleted_job_leaves_nothing(service: Service, text: str) -> None:
     assert service.api.delete(f"/v1/jobs/{job}").json() == {"id": job, "object": "job", "deleted": True}
     assert service.api.get(f"/v1/jobs/{job}").status_code == 404
     assert not (service.home / "storage" / "jobs" / job).exists()
+
+
+def test_a_job_is_verified_by_running_it_again(service: Service, text: str) -> None:
+    train = {"max_steps": None, "max_seconds": 1.5, "checkpoint_every_steps": 1000}
+    job = service.ended(service.submit(service.upload(text), model={"dropout": 0.2}, train=train)["id"])
+    command = [str(Path(sys.executable).with_name("unroll")), "verify", job["id"], "--json"]
+    ran = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=90, check=False)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert (found["verdict"], found["differing"]) == ("equal", [])
+    again = service.job(list(found["parameters_sha256"])[1])
+    assert again["spec"]["verify_of"] == job["id"]
+    assert again["progress"]["step"] == job["progress"]["step"]
+    assert again["parameters_sha256"] == job["parameters_sha256"]
+
+
+def test_only_the_same_job_verifies_one_that_succeeded(service: Service, text: str) -> None:
+    job = service.ended(service.submit(service.upload(text), train={"max_steps": 3})["id"])
+    changed = job["spec"] | {"verify_of": job["id"], "train": job["spec"]["train"] | {"seed": 9}}
+    answer = service.api.post("/v1/jobs", json=changed)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "train")
+    waiting = service.submit(service.upload(text), train={"max_steps": 100_000})
+    answer = service.api.post(f"/v1/jobs/{waiting['id']}/verify")
+    assert answer.status_code == 409
+    assert "only a job that succeeded can be verified" in answer.json()["error"]["message"]
+    service.api.post(f"/v1/jobs/{waiting['id']}/cancel")
+    service.ended(waiting["id"])

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from unroll.commands import datasets, jobs, machine, models, service, submit, watch
+from unroll.commands import datasets, jobs, machine, models, service, submit, verify, watch
 from unroll.errors import UnrollError
 from unroll.terminal import note
 
@@ -46,6 +46,7 @@ service.register(app)
 submit.register(app)
 jobs.register(app)
 watch.register(app)
+verify.register(app)
 models.register(app)
 datasets.register(app)
 

@@ -76,6 +76,7 @@ class JobRecord(_Answer):
     queue: QueuePlace | None = None
     error: JobError | None = None
     warnings: list[str] = Field(default_factory=list)
+    placement: dict[str, Any] | None = None
     parameters_sha256: str | None = None
     cancel_requested: bool = False
 
@@ -168,4 +169,24 @@ class Completion(_Answer):
     model: str | None = None
     choices: list[Choice] = Field(default_factory=list)
     usage: dict[str, Any] | None = None
+    system_fingerprint: str | None = None
+
+
+class Prediction(_Answer):
+    """What a model answers to one input; the fields of other tasks are None."""
+
+    index: int = 0
+    label: str | None = None
+    probabilities: dict[str, float] | None = None
+    tags: list[str] | None = None
+    values: list[float] | None = None
+    sequences: list[dict[str, Any]] | None = None
+
+
+class Predictions(_Answer):
+    """One prediction for each input, in their order."""
+
+    model: str | None = None
+    task: str | None = None
+    data: list[Prediction] = Field(default_factory=list)
     system_fingerprint: str | None = None

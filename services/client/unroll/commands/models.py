@@ -1,23 +1,25 @@
-"""`models` and `sample`: what can write, and what it writes. Knows no sampling rule.
+"""`models`, `sample` and `predict`: what can answer, and what it answers. Knows no sampling rule.
 
 But for the length the server's defaults hold: OpenAI's 16 symbols are no text to read.
 """
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import unroll
 from unroll.commands.service import AsJson
-from unroll.terminal import dump, is_interactive, moment, note, print_json, print_table, visible
+from unroll.terminal import dump, is_interactive, moment, note, one_line, print_json, print_table, visible
 
 if TYPE_CHECKING:
-    from unroll.types import Completion
+    from unroll.types import Completion, Prediction
 
 
 def register(app: typer.Typer) -> None:
     app.command("sample")(sample)
     app.command("models")(models)
+    app.command("predict")(predict)
 
 
 def models(
@@ -63,6 +65,49 @@ def sample(
             _stream(client, model, prompt, options)
         else:
             _print_texts(client.completions.create(model=model, prompt=prompt, **options))
+
+
+def predict(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="JOB, JOB:latest or JOB:step-800.", show_default=False)],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Text, or a JSON list of numbers, lists, strings.", show_default=False),
+    ],
+    beam_width: Annotated[int | None, typer.Option(help="Of a translation: how many to keep in view.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of a generated sequence.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of a generated sequence: the same seed writes the same.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a model classify, tag, forecast, regress, generate or translate each input."""
+    asked = {"beam_width": beam_width, "temperature": temperature, "seed": seed}
+    options = {name: value for name, value in asked.items() if value is not None}
+    with unroll.Client() as client:
+        found = client.models.predict(model, [_input(given) for given in inputs], **options)
+    if as_json:
+        print_json(dump(found))
+        return
+    for prediction in found.data:
+        typer.echo(one_line(_answer(prediction)))
+
+
+def _input(given: str) -> Any:
+    """A JSON list where it is one; everything else is text as it stands."""
+    if given.startswith("["):
+        try:
+            return json.loads(given)
+        except ValueError:
+            return given
+    return given
+
+
+def _answer(found: "Prediction") -> str:
+    if found.label is not None:
+        return f"{found.label}  {(found.probabilities or {}).get(found.label, 0):.3f}"
+    if found.tags is not None:
+        return " ".join(found.tags)
+    if found.values is not None:
+        return " ".join(f"{value:.6g}" for value in found.values)
+    return "  ".join(str(sequence["text"]) for sequence in found.sequences or [])
 
 
 def _stream(client: "unroll.Client", model: str, prompt: str, options: dict[str, Any]) -> None:

@@ -83,6 +83,11 @@ class Jobs:
                 pass
         return succeeded(self.get(job))
 
+    def verify(self, job: str) -> JobRecord:
+        """Queue the same job again, to end in the same `parameters_sha256`. Raises ConflictError, NotFoundError."""
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        return self._record("POST", f"{_path(job)}/verify", headers=headers, is_idempotent=True)
+
     def metrics(self, job: str) -> Iterator[Metrics]:
         """Its history: losses, speed, learning rate."""
         return self._transport.pages(Metrics, f"{_path(job)}/metrics")

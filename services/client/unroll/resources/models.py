@@ -1,9 +1,13 @@
 """Models over HTTP. Knows no weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from unroll.transport import Transport
-from unroll.types import Model
+from unroll.types import Model, Predictions
+
+# The first answer of a model may wait until its weights are loaded.
+LOAD_SECONDS = 300.0
 
 
 class Models:
@@ -16,3 +20,13 @@ class Models:
         """The best model of each finished job, newest first; with `checkpoints` every checkpoint."""
         params = {"checkpoints": "true"} if checkpoints else None
         return self._transport.pages(Model, "/v1/models", params, limit=limit)
+
+    def predict(self, model: str, inputs: Sequence[Any], **options: Any) -> Predictions:
+        """What a classify, tag, forecast, regress, generate or translate model answers to each of `inputs`.
+
+        Options: beam_width (translate), max_tokens, temperature, top_k, top_p, seed (generate).
+        Raises NotFoundError, InvalidRequestError naming the input at fault, ServiceUnavailableError.
+        """
+        body = {"model": model, "inputs": list(inputs), **options}
+        answer = self._transport.request("POST", "/v1/predict", json=body, timeout_seconds=LOAD_SECONDS)
+        return self._transport.parse(Predictions, self._transport.decode(answer))
