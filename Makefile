@@ -41,9 +41,10 @@ soak: setup
 	$(BIN)/python -m pytest -m soak
 
 bench: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ray[default]==2.60.0'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/time_to_first_step.py
 	$(BIN)/python benchmarks/tinyshakespeare.py
+	for table in names weather adding spelling; do $(BIN)/python benchmarks/tasks.py $$table || exit 1; done
 
 up: setup
 	$(BIN)/unroll up

@@ -139,9 +139,10 @@ class TrainingLoop(pl.Callback):
         if validates:
             self._validate(module)
             is_last |= self._has_lost_patience()
+        is_best = validates and self.progress.best_step == step
         if validates or self._since_point.is_due(step):
             self._report(module)
-        if is_last or step % self._train.checkpoint_every_steps == 0:
+        if is_last or is_best or step % self._train.checkpoint_every_steps == 0:
             self._checkpoint(module)
         trainer.should_stop = is_last
 

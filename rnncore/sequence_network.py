@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnncore.network import Network, initialise_recurrent
-from rnncore.recurrence import read_ragged, recurrent_layers
+from rnncore.recurrence import recurrent_layers
 from rnncore.spec import ModelSpec
 from rnncore.state import State, detach_state
 
@@ -54,7 +54,7 @@ class SequenceNetwork(Network):
 
     def _each(self, x_BTI: Tensor, lengths_B: Tensor, state: State) -> tuple[Tensor, State]:
         if self.model.bidirectional:
-            return read_ragged(self.recurrent, x_BTI, lengths_B)
+            return self.recurrent(x_BTI, state, lengths_B)  # type: ignore[no-any-return]
         # In one direction what stands behind a row's end is never looked at, so nobody need know where that is.
         return self.recurrent(x_BTI, state)  # type: ignore[no-any-return]  # torch types no module's result
 
@@ -95,9 +95,9 @@ class EncoderDecoder(Network):
 
     def encode(self, ids_BS: Tensor, lengths_B: Tensor) -> State:
         """The decoder's first state for each source."""
-        _, state = read_ragged(self.encoder, self.source_embedding(ids_BS), lengths_B)
+        _, state = self.encoder(self.source_embedding(ids_BS), None, lengths_B)
         if self.bridge is None:
-            return state
+            return state  # type: ignore[no-any-return]  # torch types no module's result
         if isinstance(state, tuple):
             return self._joined(state[0]), self._joined(state[1])
         assert state is not None

@@ -50,10 +50,22 @@ class ModelSpec(_Part):
     tie_weights: bool = Field(
         default=False, description="Share the embedding with the output layer (sizes must be equal)."
     )
+    reset_after: bool = Field(
+        default=True,
+        description="Of a gru. true: the reset gate r scales the recurrent product, n = tanh(W x + b + r*(U h + b')), "
+        "as PyTorch and cuDNN do. false: it scales the state before it, n = tanh(W x + b + U (r*h) + b'), as Cho 2014 "
+        "and char-rnn do. In both the update gate z weighs the old state: h' = (1-z)*n + z*h.",
+    )
     unknown: bool = Field(
         default=False,
         description="Map symbols outside the training part to one unknown symbol instead of refusing them.",
     )
+
+    @model_validator(mode="after")
+    def _only_a_gru_resets(self) -> Self:
+        if not self.reset_after and self.cell != "gru":
+            raise ValueError(f"reset_after=false is for cell=gru alone, cell is {self.cell}; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _tied_sizes_agree(self) -> Self:
@@ -114,7 +126,10 @@ class TrainSpec(_Part):
         default=500, ge=1, le=10_000_000, description="Optimizer steps between validations."
     )
     checkpoint_every_steps: int = Field(
-        default=500, ge=1, le=10_000_000, description="Optimizer steps between checkpoints."
+        default=500,
+        ge=1,
+        le=10_000_000,
+        description="Optimizer steps between checkpoints; a validation better than all before makes one too.",
     )
     keep_checkpoints: int = Field(
         default=10, ge=1, le=1000, description="Newest checkpoints kept besides the best; older ones are deleted."
@@ -198,7 +213,16 @@ class JobSpec(_Part):
 
 _TBPTT_STEPS: dict[str, int] = {"language_model": 64, "forecast": 32}
 
-_SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", "bidirectional", "tie_weights", "unknown")
+_SHAPE = (
+    "cell",
+    "hidden_size",
+    "num_layers",
+    "embedding_size",
+    "bidirectional",
+    "reset_after",
+    "tie_weights",
+    "unknown",
+)
 
 
 def starting_from(spec: JobSpec, task: Task, initial: ModelSpec, source: str) -> JobSpec:

@@ -54,10 +54,10 @@ class Stepper:
             after: State = (torch.stack(hidden), torch.stack(cell))
         else:
             assert state is not None, "read at least one symbol before stepping"
-            one_step = rnn_cell if self._network.model.cell == "rnn" else gru_cell
-            hidden = []
+            model, hidden = self._network.model, []
             for layer, w in enumerate(self._layers):
-                x = one_step(x, state[layer], w)
+                h = state[layer]
+                x = rnn_cell(x, h, w) if model.cell == "rnn" else gru_cell(x, h, w, reset_after=model.reset_after)
                 hidden.append(x)
             after = torch.stack(hidden)
         return linear(x, self._network.output.weight, self._network.output.bias), after

@@ -148,12 +148,23 @@ def test_validation_comes_at_its_cadence_and_at_the_end(train: Train, make_spec:
 
 
 def test_checkpoints_come_at_their_cadence_and_at_the_end(train: Train, make_spec: MakeSpec, data: TextData) -> None:
-    run = train(make_spec(max_steps=8, validate_every_steps=2, checkpoint_every_steps=3), data)
+    run = train(make_spec(max_steps=8, validate_every_steps=6, checkpoint_every_steps=3), data)
     assert {step: run.snapshot(step).manifest.validation_loss is not None for step in run.samples} == {
         3: False,
         6: True,
         8: True,
     }
+
+
+def test_every_best_model_is_kept_however_seldom_checkpoints_come(
+    train: Train, make_spec: MakeSpec, data: TextData
+) -> None:
+    spec = make_spec(max_steps=60, learning_rate=0.01, validate_every_steps=2, checkpoint_every_steps=1000)
+    run = train(spec, data)
+    losses = {point.step: point.validation_loss for point in run.points if point.validation_loss is not None}
+    records = [step for step in losses if losses[step] == min(losses[s] for s in losses if s <= step)]
+    assert run.best_steps == records
+    assert list(run.samples) == sorted({*records, 60})
 
 
 def test_best_checkpoint_is_that_of_the_least_validation_loss(
@@ -175,7 +186,7 @@ def test_patience_ends_a_run_that_does_not_improve(train: Train, make_spec: Make
     )
     run = train(spec, data)
     assert run.points[-1].step == 8  # the first validation is an improvement, the next three are not
-    assert list(run.samples) == [8]
+    assert list(run.samples) == [2, 8]
     assert train(spec, data, resume=run.snapshot(8)).points == []
 
 

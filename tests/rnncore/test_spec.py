@@ -33,6 +33,7 @@ def test_defaults_are_the_documented_ones() -> None:
             "bidirectional": False,
             "forget_bias": 0.0,
             "tie_weights": False,
+            "reset_after": True,
             "unknown": False,
         },
         "train": {
@@ -133,6 +134,13 @@ def test_value_of_a_wrong_form_is_refused_naming_the_field(body: dict[str, Any],
     with pytest.raises(ValidationError) as caught:
         JobSpec.model_validate({"dataset": DATASET} | body)
     assert [error["loc"] for error in caught.value.errors()] == [where]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_only_a_gru_may_reset_before_the_product(cell: Any) -> None:
+    with pytest.raises(ValidationError, match=f"is for cell=gru alone, cell is {cell}; leave it out"):
+        ModelSpec(cell=cell, reset_after=False)
+    assert not ModelSpec(cell="gru", reset_after=False).reset_after
 
 
 def test_tied_weights_of_unequal_sizes_are_refused_with_both_ways_out() -> None:

@@ -33,6 +33,10 @@ def test_steps_equal_the_network(make_network: MakeNetwork, cell: Cell, num_laye
     check(make_network(cell=cell, num_layers=num_layers))
 
 
+def test_steps_equal_the_network_of_a_gru_that_resets_before_the_product(make_network: MakeNetwork) -> None:
+    check(make_network(cell="gru", reset_after=False))
+
+
 def test_steps_equal_the_network_with_tied_weights(make_network: MakeNetwork) -> None:
     check(make_network(embedding_size=7, tie_weights=True))
 
