@@ -14,17 +14,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rnncore.errors import CorruptCheckpoint
-from rnncore.manifest import MANIFEST, TRAINING, WEIGHTS, Manifest
+from rnncore.inspection import Inspection
+from rnncore.manifest import INSPECTION, MANIFEST, TRAINING, WEIGHTS, Manifest
 from rnncore.network import Network
 from rnncore.tasks.table import make_network
 
 
 class Snapshot(NamedTuple):
-    """A moment of training. `training` is empty where only the weights were asked for."""
+    """A moment of training. `training` is empty where only the weights were asked for, `inspection` where read."""
 
     manifest: Manifest
     weights: dict[str, Tensor]
     training: dict[str, Tensor]
+    inspection: Inspection | None = None
 
 
 def save_checkpoint(folder: Path, snapshot: Snapshot, secret: bytes) -> Manifest:
@@ -33,12 +35,16 @@ def save_checkpoint(folder: Path, snapshot: Snapshot, secret: bytes) -> Manifest
     The hashes and the signature of the given manifest are made here; the complete one is returned.
     """
     folder.mkdir(parents=True)
-    save_file(_own_memory(snapshot.weights), folder / WEIGHTS)
+    save_file(_own_memory(snapshot.weights), folder / WEIGHTS, metadata=snapshot.manifest.weights_metadata())
     save_file(_own_memory(snapshot.training), folder / TRAINING)
-    files = {name: _sha256(folder / name) for name in (WEIGHTS, TRAINING)}
+    names = [WEIGHTS, TRAINING]
+    if snapshot.inspection:
+        (folder / INSPECTION).write_text(snapshot.inspection.model_dump_json())
+        names.append(INSPECTION)
+    files = {name: _sha256(folder / name) for name in names}
     manifest = snapshot.manifest.model_copy(update={"files": files, "parameters_sha256": files[WEIGHTS]}).signed(secret)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1))
-    for name in (WEIGHTS, TRAINING, MANIFEST):
+    for name in (*names, MANIFEST):
         _flush(folder / name)
     _flush(folder)
     return manifest

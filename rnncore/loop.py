@@ -225,8 +225,10 @@ class TrainingLoop(pl.Callback):
             {name: tensor.cpu() for name, tensor in network_weights(module.network).items()},
             _training_tensors(module, self._schedule),
         )
+        restored = restore_network(snapshot)
+        snapshot = snapshot._replace(inspection=self._task.inspection(restored))
         is_best = evaluation is not None and self.progress.best_step == self.progress.step
-        samples = self._task.samples(restore_network(snapshot), seed=self.progress.step)
+        samples = self._task.samples(restored, seed=self.progress.step)
         self._observer.after_checkpoint(snapshot, samples, is_best=is_best)
 
     def _present_evaluation(self) -> Evaluation | None:

@@ -1,7 +1,8 @@
 """What a checkpoint folder holds: file names, hashes, signature. Torch-free; opens no file.
 
-A folder is weights.safetensors (the network's parameters under their PyTorch names), training.safetensors (all that
-an exact resume needs) and manifest.json, which is written last: a folder without it does not exist.
+A folder is weights.safetensors (the network's parameters under their PyTorch names, and in its header what they are
+the parameters of), training.safetensors (all that an exact resume needs), inspection.json (what one sees inside, where
+the network can be looked into) and manifest.json, which is written last: a folder without it does not exist.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from rnncore.spec import ModelSpec, Task
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.safetensors"
+INSPECTION = "inspection.json"
 FORMAT = 1
 
 
@@ -59,6 +61,12 @@ class Manifest(BaseModel):
     def signed(self, secret: bytes) -> Self:
         """The same manifest, bearing the HMAC of all its other fields."""
         return self.model_copy(update={"signature": self._hmac(secret)})
+
+    def weights_metadata(self) -> dict[str, str]:
+        """What makes the weights a model, for the header of their file; equal for equal specs and data."""
+        # One entry: safetensors writes several in no fixed order, and the file's hash is that of the parameters.
+        fields = self.model_dump(mode="json", include={"task", "model", "encoding"})
+        return {"unroll": json.dumps(fields, sort_keys=True)}
 
     @classmethod
     def parse(cls, raw: bytes, secret: bytes) -> Self:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnncore.cells import CellWeights
 from rnncore.kernels import GruBeforeKernel, GruKernel, RnnKernel
 from rnncore.spec import ModelSpec
 from rnncore.state import State
@@ -31,6 +32,13 @@ class Layers(nn.RNNBase):
         assert not isinstance(state, tuple)
         return self._by_kernel(x_BTI, state, lengths_B)
 
+    def cell_weights(self, layer: int, *, backwards: bool = False) -> CellWeights:
+        """The parameters of one layer and direction."""
+        suffix = f"l{layer}_reverse" if backwards else f"l{layer}"
+        return CellWeights(
+            *(getattr(self, f"{name}_{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        )
+
     def _by_torch(self, x_BTI: Tensor, state: State, lengths_B: Tensor | None) -> tuple[Tensor, State]:
         if lengths_B is None:
             return super().forward(x_BTI, state)  # type: ignore[no-any-return]  # of nn.RNN, nn.LSTM or nn.GRU
@@ -47,17 +55,14 @@ class Layers(nn.RNNBase):
             if layer:
                 x_TBI = dropout(x_TBI, self.dropout, self.training)
             both = []
-            for suffix in ("", "_reverse")[: 1 + self.bidirectional]:
-                w_ih, w_hh, b_ih, b_hh = (
-                    getattr(self, f"{name}_l{layer}{suffix}")
-                    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-                )
-                read = x_TBI[backwards_TB, rows_B] if suffix else x_TBI
-                h_BH = w_hh.new_zeros(batch, self.hidden_size) if state is None else state[len(last)].to(w_hh.dtype)
+            for backwards in (False, True)[: 1 + self.bidirectional]:
+                w = self.cell_weights(layer, backwards=backwards)
+                read = x_TBI[backwards_TB, rows_B] if backwards else x_TBI
+                h_BH = w.w_hh.new_zeros(batch, self.hidden_size) if state is None else state[len(last)].to(w.w_hh.dtype)
                 # The one large product may be made in bf16; what is summed over time stays in the weights' precision.
-                h_TBH = self.kernel.apply(linear(read, w_ih, b_ih).to(w_hh.dtype), h_BH, w_hh, b_hh)
+                h_TBH = self.kernel.apply(linear(read, w.w_ih, w.b_ih).to(w.w_hh.dtype), h_BH, w.w_hh, w.b_hh)
                 last.append(h_TBH[ends_B, rows_B])
-                both.append(h_TBH[backwards_TB, rows_B] if suffix else h_TBH)
+                both.append(h_TBH[backwards_TB, rows_B] if backwards else h_TBH)
             x_TBI = torch.cat(both, dim=2) if self.bidirectional else both[0]
         hidden_BTD = x_TBI.transpose(0, 1)
         if lengths_B is not None:

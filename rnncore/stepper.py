@@ -17,14 +17,9 @@ class Stepper:
 
     def __init__(self, network: RecurrentNetwork) -> None:
         self._network = network
-        recurrent = network.recurrent
+        layers = network.recurrent
         self._layers = [
-            CellWeights(
-                getattr(recurrent, f"weight_ih_l{layer}").detach(),
-                getattr(recurrent, f"weight_hh_l{layer}").detach(),
-                getattr(recurrent, f"bias_ih_l{layer}").detach(),
-                getattr(recurrent, f"bias_hh_l{layer}").detach(),
-            )
+            CellWeights(*(tensor.detach() for tensor in layers.cell_weights(layer)))
             for layer in range(network.model.num_layers)
         ]
 

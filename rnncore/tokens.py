@@ -43,4 +43,8 @@ class Tokens(BaseModel):
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The tokens of `ids`; that of `unknown` is U+FFFD."""
-        return [self.tokens[i] if i < len(self.tokens) else "\N{REPLACEMENT CHARACTER}" for i in ids]
+        return [self.name(i) for i in ids]
+
+    def name(self, i: int) -> str:
+        """The token of one id; that of `unknown` is U+FFFD."""
+        return self.tokens[i] if i < len(self.tokens) else "\N{REPLACEMENT CHARACTER}"

@@ -85,6 +85,12 @@ class Vocabulary(BaseModel):
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD."""
         return "".join(self.pieces(iter(ids)))
 
+    def name(self, i: int) -> str:
+        """How one symbol is shown by itself: `bytes:\\xNN` for a byte that is no ASCII character."""
+        if self.kind == "bytes":
+            return chr(i) if i < 0x80 else f"bytes:\\x{i:02x}"
+        return REPLACEMENT if i == self.unknown_id else self.symbols[i]
+
     def pieces(self, ids: Iterator[int]) -> Iterator[str]:
         """One string for each id, so that a stream can be shown as it comes.
 
@@ -92,7 +98,7 @@ class Vocabulary(BaseModel):
         """
         if self.kind == "characters":
             for i in ids:
-                yield REPLACEMENT if i == self.unknown_id else self.symbols[i]
+                yield self.name(i)
             return
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for i in ids:

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from rnncore.encoding import Encoding
+from rnncore.inspection import Inspection
 from rnncore.state import State
 
 
@@ -57,4 +58,8 @@ class Task(Protocol):
 
     def samples(self, network: Any, seed: int) -> list[Sample]:
         """What the network does with a few inputs, for people to read."""
+        ...
+
+    def inspection(self, network: Any) -> Inspection | None:
+        """What one sees inside on the beginning of the validation part; None for a network one cannot look into."""
         ...

@@ -18,7 +18,7 @@ class Classify(ExampleTask):
     """A Task; see there."""
 
     def __init__(self, spec: JobSpec, data: ExampleData) -> None:
-        super().__init__(data, spec.train)
+        super().__init__(data, spec)
 
     def loss(self, network: SequenceNetwork, batch: Batch, state: State) -> StepLoss:
         """Mean cross-entropy in nats per sequence."""

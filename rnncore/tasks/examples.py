@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from rnncore.batches import Batch, Examples, ShuffledBatches, in_order
 from rnncore.encoding import Encoding
-from rnncore.spec import TrainSpec
+from rnncore.inspection import Inspection
+from rnncore.probes import MAX_STEPS, Options, inspect
+from rnncore.sequence_network import SequenceNetwork
+from rnncore.spec import JobSpec
 
 _AT_ONCE = 256
 
@@ -25,16 +28,24 @@ class ExampleData(NamedTuple):
 class ExampleTask:
     """The half of a `Task` that is the same for all of them; see there."""
 
-    def __init__(self, data: ExampleData, train: TrainSpec) -> None:
+    def __init__(self, data: ExampleData, spec: JobSpec) -> None:
         self.encoding = data.encoding
         self.validation = data.validation
-        self.train = train
+        self.name = spec.task
+        self.train = spec.train
         self._training = data.training
         self.batches_per_epoch = self.batches(0).batches_per_epoch
 
     def batches(self, first: int) -> ShuffledBatches:
         train = self.train
         return ShuffledBatches(self._training, batch_size=train.batch_size, seed=train.seed, first=first)
+
+    def inspection(self, network: Any) -> Inspection | None:
+        """Of the first validation example."""
+        if not isinstance(network, SequenceNetwork) or network.model.bidirectional:
+            return None
+        inputs = next(in_order(self.validation, 1)).inputs[0].numpy()[:MAX_STEPS]
+        return inspect(network, self.name, self.encoding, inputs, Options(), tbptt_steps=self.train.tbptt_steps)
 
     def share(self, batch: Batch) -> float:
         """How full the batch is."""

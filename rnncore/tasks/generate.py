@@ -24,7 +24,7 @@ class Generate(ExampleTask):
     """A Task; see there. Inputs are the label's id behind those of the symbols, then the symbols."""
 
     def __init__(self, spec: JobSpec, data: ExampleData) -> None:
-        super().__init__(data, spec.train)
+        super().__init__(data, spec)
 
     def loss(self, network: SequenceNetwork, batch: Batch, state: State) -> StepLoss:
         """Mean cross-entropy in nats per symbol, the end of a sequence being one."""

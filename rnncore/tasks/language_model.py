@@ -4,14 +4,17 @@ Trained by truncated back-propagation through time (Williams & Peng 1990): state
 its history cut off. Shapes: B batch, T time, N new symbols, V vocabulary.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from rnncore.encoding import Encoding
 from rnncore.evaluation import evaluate
+from rnncore.inspection import Inspection
 from rnncore.metrics import bits_per_character
 from rnncore.network import RecurrentNetwork
+from rnncore.probes import Options, inspect
 from rnncore.sampling import SamplingParameters, generate
 from rnncore.spec import JobSpec
 from rnncore.state import State, detach_state
@@ -22,6 +25,8 @@ from rnncore.text import TextData
 
 _SAMPLE = SamplingParameters(temperature=0.7, max_tokens=160)
 _PROMPT_SYMBOLS = 32
+_INSPECTED = 256
+_WINDOWS = 64
 
 
 class LanguageModel:
@@ -68,6 +73,21 @@ class LanguageModel:
             Sample(prompt, "".join(piece.text for piece in generate(stepper, vocabulary, ids, parameters)))
             for prompt, ids in ((prompt, vocabulary.encode(prompt).tolist()) for prompt in prompts)
         ]
+
+    def inspection(self, network: RecurrentNetwork) -> Inspection | None:
+        """Of the first symbols of the validation part; the loss by position over more of it."""
+        ids = self._data.validation
+        if len(ids) < 2:
+            return None
+        return inspect(
+            network,
+            "language_model",
+            self.encoding,
+            ids[:_INSPECTED].astype(np.int64),
+            Options(window=self._steps),
+            tbptt_steps=self._steps,
+            more=ids[: _WINDOWS * self._steps + 1],
+        )
 
     def _default_prompt(self) -> str:
         vocabulary = self._data.vocabulary

@@ -21,7 +21,7 @@ class Regress(ExampleTask):
     """A Task; see there. Independent sequences, K numbers each."""
 
     def __init__(self, spec: JobSpec, data: ExampleData) -> None:
-        super().__init__(data, spec.train)
+        super().__init__(data, spec)
 
     def loss(self, network: SequenceNetwork, batch: Batch, state: State) -> StepLoss:
         """Mean squared error of normalised targets."""

@@ -38,7 +38,7 @@ class Translate(ExampleTask):
     """A Task; see there."""
 
     def __init__(self, spec: JobSpec, data: ExampleData) -> None:
-        super().__init__(data, spec.train)
+        super().__init__(data, spec)
 
     def loss(self, network: EncoderDecoder, batch: Batch, state: State) -> StepLoss:
         """Mean cross-entropy in nats per target symbol, the end of a target being one."""
