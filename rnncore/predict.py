@@ -59,6 +59,18 @@ def predict(network: Any, manifest: Manifest, inputs: list[Any], options: Option
     return answer(network, manifest.encoding, inputs, options)
 
 
+def encoded_input(manifest: Manifest, value: Any, param: str) -> NDArray[np.generic]:
+    """ids_T or normalised numbers_TC of one input of any task, as its network reads them; a generate's is a label."""
+    encoding = manifest.encoding
+    if encoding.vocabulary is not None:
+        if not isinstance(value, str):
+            raise InvalidInput("must be a text (a string)", param=param)
+        return encoding.vocabulary.encode(value, param=param)
+    if manifest.task == "generate":
+        raise InvalidInput("a generate model is inspected with every checkpoint; it reads no input", param=param)
+    return (_numbers if encoding.inputs is None else _ids)(encoding, value, param)
+
+
 def _classify(network: SequenceNetwork, encoding: Encoding, inputs: list[Any], options: Options) -> list[Prediction]:
     del options
     labels = encoding.tokens_written.tokens

@@ -32,7 +32,6 @@ from rnncore.sequence_network import SequenceNetwork
 from rnncore.spec import Task
 
 MAX_STEPS = 4096
-MAX_LAGS = 1000
 _POSITIONS = 16
 _CLOSED, _OPEN = 0.1, 0.9
 
@@ -88,6 +87,8 @@ def inspect(
         what = "bidirectional" if isinstance(network, Reader) else f"a {task}"
         raise InvalidInput(f"only networks that read forwards alone are inspected; this one is {what}", param="model")
     _check_units(network, options.units)
+    if not 2 <= len(inputs) <= MAX_STEPS:
+        raise InvalidInput(f"has {len(inputs)} symbols or steps; 2 to {MAX_STEPS} are inspected", param="input")
     read = torch.from_numpy(np.asarray(inputs))[None]
     trace = unroll(network, read)
     name = _names(task, encoding)

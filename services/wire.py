@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 MAX_PROMPT_SYMBOLS = 100_000
 MAX_TOKENS = 16_384
 MAX_INPUTS = 256
+MAX_INSPECTED = 4096
 
 
 def _is_text(text: str) -> str:
@@ -69,6 +70,40 @@ class PredictRequest(_Message):
     top_p: float = Field(1.0, gt=0, le=1, description="Of generate: draw from the likeliest of this mass alone.")
     top_k: int | None = Field(None, ge=1, le=100_000, description="Of generate: draw from so many likeliest alone.")
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="Of generate: the same seed writes the same text.")
+
+
+class UnitId(_Message):
+    """One unit of one layer, both counted from 0."""
+
+    layer: int = Field(ge=0, le=63)
+    unit: int = Field(ge=0, le=65_535)
+
+
+class InspectRequest(_Message):
+    """An input to look at from inside a model."""
+
+    model: str = Field(max_length=200, description="`<job>` (its best checkpoint), `<job>:latest` or `<job>:step-N`.")
+    input: PredictInput = Field(
+        description=f"A text for language_model, else as in `/v1/predict`; 2 to {MAX_INSPECTED} symbols or steps."
+    )
+    top: int = Field(3, ge=0, le=20, description="Likeliest alternatives shown of each symbol.")
+    num_units: int = Field(8, ge=0, le=64, description="Units shown, those first that follow the text most closely.")
+    units: list[UnitId] = Field(default_factory=list, max_length=64, description="Show these units instead.")
+    lags: int = Field(100, ge=1, le=1000, description="Steps back to which the gradient is followed.")
+    window: int = Field(64, ge=1, le=1024, description="Symbols of a window of the loss by position.")
+
+
+class InspectCommand(_Message):
+    """The public process to the sampler: what to look at, and in which stored checkpoint."""
+
+    request: InspectRequest
+    checkpoint: str
+
+
+class ExportCommand(_Message):
+    """The same for a model to be taken away as an ONNX graph."""
+
+    checkpoint: str
 
 
 class SampleCommand(_Message):

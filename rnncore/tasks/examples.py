@@ -45,6 +45,8 @@ class ExampleTask:
         if not isinstance(network, SequenceNetwork) or network.model.bidirectional:
             return None
         inputs = next(in_order(self.validation, 1)).inputs[0].numpy()[:MAX_STEPS]
+        if len(inputs) < 2:  # one-to-one: there is no state to look back at
+            return None
         return inspect(network, self.name, self.encoding, inputs, Options(), tbptt_steps=self.train.tbptt_steps)
 
     def share(self, batch: Batch) -> float:

@@ -1,16 +1,19 @@
-"""`/v1/completions` and `/v1/predict`: resolve the model, and let the sampler answer."""
+"""`/v1/completions`, `/v1/predict` and `/v1/inspect`: resolve the model, and let the sampler answer."""
 
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
+from rnncore.inspection import Inspection
 from services.api.forwarding import fingerprint, forward
 from services.api.rooms import InRooms, Tenant, errors
 from services.models import resolve
 from services.wire import (
     Completion,
     CompletionRequest,
+    InspectCommand,
+    InspectRequest,
     PredictCommand,
     Predictions,
     PredictRequest,
@@ -38,3 +41,10 @@ async def create_predictions(request: PredictRequest, rooms: InRooms, tenant: Te
     checkpoint = await run_in_threadpool(resolve, rooms.queue, tenant, request.model)
     command = PredictCommand(request=request, checkpoint=checkpoint.path, fingerprint=fingerprint(checkpoint))
     return await forward(rooms, "/predict", command)
+
+
+@router.post("/inspect", response_model=Inspection, responses=errors(404))
+async def inspect(request: InspectRequest, rooms: InRooms, tenant: Tenant) -> Any:
+    """Looks at one input from inside: surprisal, gates, memory, units, and how far back the gradient reaches."""
+    checkpoint = await run_in_threadpool(resolve, rooms.queue, tenant, request.model)
+    return await forward(rooms, "/inspect", InspectCommand(request=request, checkpoint=checkpoint.path))

@@ -34,7 +34,9 @@ async def forward(rooms: Rooms, path: str, command: BaseModel, *, stream: bool =
     if answer.status_code != 200 and not _is_error_answer(body):
         raise Unavailable("the sampler failed; its log says why, try again in a moment")
     headers = {"retry-after": "1"} if answer.status_code == 503 else None
-    return Response(body, answer.status_code, headers, media_type="application/json")
+    is_ok = answer.status_code == 200
+    media_type = answer.headers.get("content-type", "application/json") if is_ok else "application/json"
+    return Response(body, answer.status_code, headers, media_type=media_type)
 
 
 def _is_error_answer(body: bytes) -> bool:

@@ -9,8 +9,9 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from rnncore.corpus import TextPlan
-from rnncore.errors import Conflict, InvalidInput, UnrollError
-from rnncore.manifest import MANIFEST, Manifest
+from rnncore.errors import Conflict, InvalidInput, NotFound, UnrollError
+from rnncore.inspection import Inspection
+from rnncore.manifest import INSPECTION, MANIFEST, Manifest
 from rnncore.plans import make_plan
 from rnncore.spec import JobSpec, starting_from
 from services import layout
@@ -147,6 +148,17 @@ def list_checkpoints(job_id: str, rooms: InRooms, tenant: Tenant) -> Page[Checkp
     """Published checkpoints, latest first; each answers at /v1/completions under its `model`."""
     found = rooms.queue.checkpoints(tenant, job_id)
     return page(found, False, [checkpoint.model for checkpoint in found])
+
+
+@router.get("/{job_id}/checkpoints/{step}/inspection", response_model=Inspection, responses=errors(404))
+def get_inspection(job_id: str, step: int, rooms: InRooms, tenant: Tenant) -> Response:
+    """What one saw inside when the checkpoint was made, on the beginning of the validation part."""
+    checkpoint = resolve(rooms.queue, tenant, f"{job_id}:step-{step}")
+    try:
+        body = rooms.storage.get(f"{checkpoint.path}/{INSPECTION}")
+    except NotFound as error:
+        raise NotFound("this network cannot be looked into: it does not read forwards alone", param="job_id") from error
+    return Response(body, media_type="application/json")
 
 
 def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:

@@ -3,11 +3,16 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
+from rnncore.manifest import WEIGHTS
+from services.api.forwarding import forward
 from services.api.rooms import After, InRooms, Limit, Page, Tenant, errors, page
 from services.jobqueue.records import Checkpoint, JobState
 from services.models import resolve
+from services.wire import ExportCommand
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -54,6 +59,25 @@ def list_models(
 def get_model(model_id: str, rooms: InRooms, tenant: Tenant) -> Model:
     """The checkpoint that answers for a name now."""
     return _model(model_id, resolve(rooms.queue, tenant, model_id))
+
+
+@router.get(
+    "/{model_id}/export",
+    response_class=Response,
+    responses=errors(404) | {200: {"content": {"application/octet-stream": {}}}},
+)
+async def export_model(
+    model_id: str,
+    rooms: InRooms,
+    tenant: Tenant,
+    format: Annotated[Literal["safetensors", "onnx"], Query(description="What to write.")] = "safetensors",
+) -> Response:
+    """The model to take away: the parameters as they are stored, or an ONNX graph with its state going in and out."""
+    checkpoint = await run_in_threadpool(resolve, rooms.queue, tenant, model_id)
+    if format == "onnx":
+        return await forward(rooms, "/export", ExportCommand(checkpoint=checkpoint.path))
+    pieces = rooms.storage.read_pieces(f"{checkpoint.path}/{WEIGHTS}")
+    return StreamingResponse(pieces, media_type="application/octet-stream")
 
 
 def _model(model_id: str, checkpoint: Checkpoint) -> Model:

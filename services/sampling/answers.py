@@ -4,8 +4,10 @@ import secrets
 import time
 from collections.abc import Iterator
 
+from rnncore import probes
 from rnncore.errors import InvalidInput
-from rnncore.predict import Options, Prediction, predict
+from rnncore.inspection import Inspection
+from rnncore.predict import Options, Prediction, encoded_input, predict
 from rnncore.sampling import Piece, SamplingParameters, generate
 from rnncore.stepper import Stepper
 from services.sampling.model_cache import LoadedModel
@@ -13,6 +15,7 @@ from services.wire import (
     Choice,
     Completion,
     CompletionRequest,
+    InspectRequest,
     PredictCommand,
     PredictionAnswer,
     Predictions,
@@ -105,6 +108,20 @@ def predictions(command: PredictCommand, model: LoadedModel) -> Predictions:
     found = predict(model.network, model.manifest, list(request.inputs), Options(sampling, request.beam_width))
     data = [_prediction(index, one) for index, one in enumerate(found)]
     return Predictions(model=request.model, task=model.manifest.task, data=data, system_fingerprint=command.fingerprint)
+
+
+def inspection(request: InspectRequest, model: LoadedModel) -> Inspection:
+    """The input seen from inside. Raises InvalidInput or UnknownSymbol naming the field at fault."""
+    manifest = model.manifest
+    options = probes.Options(
+        top=request.top,
+        num_units=request.num_units,
+        units=tuple((one.layer, one.unit) for one in request.units),
+        lags=request.lags,
+        window=request.window,
+    )
+    inputs = encoded_input(manifest, request.input, "input")
+    return probes.inspect(model.network, manifest.task, manifest.encoding, inputs, options)
 
 
 def _prediction(index: int, found: Prediction) -> PredictionAnswer:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import anyio.to_thread
@@ -21,18 +22,23 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from rnncore.errors import AccessDenied, Overloaded, UnrollError
+from rnncore.export import to_onnx
+from rnncore.inspection import Inspection
 from services.access import sampler_token
 from services.faults import error_answer
-from services.sampling.answers import Answer, predictions
+from services.sampling.answers import Answer, inspection, predictions
 from services.sampling.model_cache import ModelCache
 from services.settings import Settings
 from services.storage import Storage
-from services.wire import PredictCommand, Predictions, SampleCommand
+from services.wire import ExportCommand, InspectCommand, PredictCommand, Predictions, SampleCommand
 
 log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 64
 _STOP_SECONDS = 3
+_COMMANDS = ("/completions", "/predict", "/inspect", "/export")
+
+T = TypeVar("T")
 
 
 class Sampler:
@@ -68,15 +74,28 @@ class Sampler:
 
     def predict(self, command: PredictCommand) -> Predictions:
         """The predictions, whole. Raises what `faults` knows to say."""
+        return self._whole(lambda: predictions(command, self._cache.get(command.checkpoint)))
+
+    def inspect(self, command: InspectCommand) -> Inspection:
+        """What one sees inside. Raises what `faults` knows to say."""
+        return self._whole(lambda: inspection(command.request, self._cache.get(command.checkpoint)))
+
+    def export(self, command: ExportCommand) -> bytes:
+        """The model as an ONNX graph. Raises what `faults` knows to say."""
+        model = self._cache.get(command.checkpoint)
+        return self._whole(lambda: to_onnx(model.network, model.manifest))
+
+    def _whole(self, answer: Callable[[], T]) -> T:
+        """An answer that is not streamed, in one of the places."""
         self._take_place(False)
         outcome = "refused"
         try:
-            answer = predictions(command, self._cache.get(command.checkpoint))
+            whole = answer()
             outcome = "ok"
         finally:
             self._places.release()
             self._requests.labels(outcome, False).inc()
-        return answer
+        return whole
 
     def _take_place(self, stream: bool) -> None:
         if not self._places.acquire(blocking=False):
@@ -122,7 +141,7 @@ def create_app(settings: Settings) -> FastAPI:
     @app.middleware("http")
     async def door(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         shown = request.headers.get("authorization", "").encode()
-        if request.url.path in ("/completions", "/predict") and not hmac.compare_digest(shown, expected):
+        if request.url.path in _COMMANDS and not hmac.compare_digest(shown, expected):
             status, body = error_answer(AccessDenied("the sampler answers to the public process alone"))
             return JSONResponse(body, status)
         return await go_on(request)
@@ -152,6 +171,15 @@ def create_app(settings: Settings) -> FastAPI:
     async def predict(command: PredictCommand) -> Response:
         answer = await run_in_threadpool(sampler.predict, command)
         return Response(answer.model_dump_json(), media_type="application/json")
+
+    @app.post("/inspect")
+    async def inspect(command: InspectCommand) -> Response:
+        answer = await run_in_threadpool(sampler.inspect, command)
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    @app.post("/export")
+    async def export(command: ExportCommand) -> Response:
+        return Response(await run_in_threadpool(sampler.export, command), media_type="application/octet-stream")
 
     return app
 

@@ -67,3 +67,30 @@ def test_sample_json_prints_the_completion_as_the_server_sent_it(server, unroll_
     result = unroll_command("sample", JOB, "--json")
     assert json.loads(result.stdout) == completion
     assert result.stdout.isascii()
+
+
+def test_inspect_shows_surprisal_and_gradient_against_lag(server, unroll_command):
+    seen = {
+        "symbols": [
+            {"symbol": "a", "surprisal": None, "top": []},
+            {"symbol": "\x1b", "surprisal": 2.5, "top": [{"symbol": "b", "probability": 0.75}]},
+        ],
+        "gradient": {"answer": "surprisal of the next symbol", "layers": [{"hidden": [1.0, 0.01], "cell": None}]},
+    }
+    server.on("POST", "/v1/inspect", answer(seen))
+    result = unroll_command("inspect", JOB, "a\x1b", "--lags", "1")
+    assert (result.exit_code, server.requests[0].json()) == (0, {"model": JOB, "input": "a\x1b", "lags": 1})
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[2] == [r"'\x1b'", "2.500", "'b'", "0.75"]
+    assert lines[-2:] == [["0", "1", "#" * 24], ["1", "0.01", "#" * 20]]
+    assert "by the hidden state of layer 0" in result.stderr
+
+
+def test_export_writes_the_format_that_the_name_says(server, unroll_command, tmp_path):
+    server.on("GET", f"/v1/models/{JOB}/export", answer({"weights": 1}))
+    path = tmp_path / "model.onnx"
+    result = unroll_command("export", JOB, str(path))
+    assert (result.exit_code, result.stderr) == (0, f"wrote {path}\n")
+    assert json.loads(path.read_bytes()) == {"weights": 1}
+    assert server.requests[0].query == {"format": "onnx"}
+    assert unroll_command("export", JOB, str(tmp_path / "model.pt")).exit_code == 2

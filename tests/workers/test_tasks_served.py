@@ -1,8 +1,11 @@
 """Every task beside the language model, through the service: upload, train, watch, predict."""
 
+import hashlib
 import json
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 
 from tests.running_service import Service
@@ -133,3 +136,33 @@ def test_job_whose_task_cannot_read_its_data_is_refused(service: Service, text: 
 def classifier(service: Service) -> dict[str, Any]:
     content = lines(*({"text": word, "label": word[-1]} for word in WORDS * 2))
     return trained(service, "classify", upload(service, "labelled", content), max_steps=3)
+
+
+def test_a_language_model_is_looked_into_and_taken_away(service: Service) -> None:
+    text = ("the cat sat on the mat and the dog sat on the log\n" * 60).encode()
+    job = trained(service, "language_model", upload(service, "text", text), tbptt_steps=16)
+    body = {"model": job["id"], "input": "the cat sat", "lags": 5, "units": [{"layer": 0, "unit": 3}]}
+    answer = service.api.post("/v1/inspect", json=body)
+    assert answer.status_code == 200, answer.text
+    seen = answer.json()
+    assert [one["symbol"] for one in seen["symbols"]] == list("the cat sat")
+    assert 0 <= seen["symbols"][10]["surprisal"] < 1
+    assert [len(seen["gradient"]["layers"][0][kind]) for kind in ("hidden", "cell")] == [6, 6]
+    assert [(one["layer"], one["unit"], len(one["values"])) for one in seen["units"]] == [(0, 3, 11)]
+    for change, param in (({"input": "the \u0000"}, "input"), ({"input": "t"}, "input"), ({"input": [1, 2]}, "input")):
+        refused = service.api.post("/v1/inspect", json=body | change)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (422, param)
+
+    stored = service.api.get(f"/v1/jobs/{job['id']}/checkpoints/200/inspection").json()
+    assert stored["tbptt_steps"] == 16
+    assert len(stored["window_loss"]["carried"]) == 16
+    assert len(stored["symbols"]) == 256
+
+    weights = service.api.get(f"/v1/models/{job['id']}:step-200/export")
+    assert hashlib.sha256(weights.content).hexdigest() == job["parameters_sha256"]
+    graph = service.api.get(f"/v1/models/{job['id']}/export", params={"format": "onnx"})
+    session = onnxruntime.InferenceSession(graph.content, providers=["CPUExecutionProvider"])
+    zero = np.zeros((1, 1, 16), np.float32)
+    logits = session.run(["logits"], {"ids": np.zeros((1, 3), np.int64), "h": zero, "c": zero})[0]
+    assert logits.shape[:2] == (1, 3)
+    assert service.api.get(f"/v1/models/{job['id']}/export", params={"format": "pickle"}).status_code == 422

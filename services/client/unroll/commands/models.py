@@ -1,16 +1,18 @@
-"""`models`, `sample` and `predict`: what can answer, and what it answers. Knows no sampling rule.
+"""`models`, `sample`, `predict`, `inspect`, `export`: what can answer, and what it answers. Knows no sampling rule.
 
 But for the length the server's defaults hold: OpenAI's 16 symbols are no text to read.
 """
 
 import json
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import unroll
 from unroll.commands.service import AsJson
-from unroll.terminal import dump, is_interactive, moment, note, one_line, print_json, print_table, visible
+from unroll.terminal import dump, is_interactive, moment, note, number, one_line, print_json, print_table, visible
 
 if TYPE_CHECKING:
     from unroll.types import Completion, Prediction
@@ -20,6 +22,8 @@ def register(app: typer.Typer) -> None:
     app.command("sample")(sample)
     app.command("models")(models)
     app.command("predict")(predict)
+    app.command("inspect")(inspect)
+    app.command("export")(export)
 
 
 def models(
@@ -88,6 +92,62 @@ def predict(
         return
     for prediction in found.data:
         typer.echo(one_line(_answer(prediction)))
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="JOB, JOB:latest or JOB:step-800.", show_default=False)],
+    given: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A text, or a JSON list of numbers or strings.", show_default=False)
+    ],
+    lags: Annotated[int | None, typer.Option(help="Steps back to which the gradient is followed.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look inside a model while it reads: surprisal of each symbol, gradient against lag, memory."""
+    with unroll.Client() as client:
+        found = client.models.inspect(model, _input(given), **({} if lags is None else {"lags": lags}))
+    if as_json:
+        print_json(found)
+        return
+    if any(symbol["surprisal"] is not None for symbol in found["symbols"]):
+        print_table(
+            ("SYMBOL", "SURPRISAL", "LIKELIEST"),
+            (
+                (repr(symbol["symbol"]), number(symbol["surprisal"]), _alternatives(symbol["top"]))
+                for symbol in found["symbols"]
+            ),
+        )
+        typer.echo()
+    for layer, gradient in enumerate((found["gradient"] or {"layers": []})["layers"]):
+        norms = gradient["cell"] or gradient["hidden"]
+        kind = "cell" if gradient["cell"] else "hidden state"
+        note(f"gradient of the {found['gradient']['answer']} by the {kind} of layer {layer}, by lag")
+        lags_shown = [lag for lag in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if lag < len(norms)]
+        print_table(("LAG", "NORM", ""), ((lag, f"{norms[lag]:.3g}", _bar(norms[lag], norms)) for lag in lags_shown))
+
+
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="JOB, JOB:latest or JOB:step-800.", show_default=False)],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="FILE.safetensors or FILE.onnx.", show_default=False)],
+) -> None:
+    """Write a model to a file, in the format that the name of the file says."""
+    written = path.suffix.removeprefix(".")
+    if written not in ("safetensors", "onnx"):
+        raise typer.BadParameter(f"ends in {path.suffix or 'nothing'}; name it .safetensors or .onnx")
+    with unroll.Client() as client:
+        path.write_bytes(client.models.export(model, format=written))
+    note(f"wrote {path}")
+
+
+def _alternatives(top: list[dict[str, Any]]) -> str:
+    return "  ".join(f"{one['symbol']!r} {one['probability']:.2f}" for one in top)
+
+
+def _bar(norm: float, norms: list[float]) -> str:
+    """Twelve decades below the largest norm, two characters each."""
+    largest = max(norms)
+    if norm <= 0 or largest <= 0:
+        return ""
+    return "#" * max(0, round(2 * (12 + math.log10(norm / largest))))
 
 
 def _input(given: str) -> Any:
