@@ -44,6 +44,7 @@ bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/time_to_first_step.py
 	$(BIN)/python benchmarks/tinyshakespeare.py
+	$(BIN)/python benchmarks/equality.py
 	for table in names weather adding spelling; do $(BIN)/python benchmarks/tasks.py $$table || exit 1; done
 
 up: setup
