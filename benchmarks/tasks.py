@@ -20,13 +20,16 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from unroll.lecture.adding import adding_problem
+from unroll.lecture.experiments import equal_sizes
+
 from benchmarks import data
 from rnncore.datasets.split import split_order
 from tests.running_service import Service, running
 
 CELLS = ("rnn", "lstm", "gru")
 # Equal numbers of parameters on two channels, about 4,650.
-ADDING_SIZES = {"rnn": 66, "lstm": 32, "gru": 37}
+ADDING_SIZES = equal_sizes(32, inputs=2, outputs=1)
 
 
 def main() -> None:
@@ -126,7 +129,7 @@ def _autoregression(series: np.ndarray, split: int, order: int) -> float:
 def adding(service: Service, seeds: int) -> None:
     """RMSE over 2,000 held-out sequences; always answering the mean has 0.408."""
     for steps in (100, 200, 400):
-        dataset = upload(service, "sequences", data.adding_problem(18_000, steps, seed=steps))
+        dataset = upload(service, "sequences", adding_problem(18_000, steps, seed=steps))
         for cell, size in ADDING_SIZES.items():
             spec = {
                 "task": "regress",

@@ -100,6 +100,7 @@ class Metrics(_Answer):
     eta_seconds: float | None = None
     validation_loss: float | None = None
     bits_per_character: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
 
 
 class Checkpoint(_Answer):
