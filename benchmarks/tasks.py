@@ -150,8 +150,7 @@ def adding(service: Service, seeds: int) -> None:
 def spelling(service: Service, minutes: float) -> None:
     """Words wrong of 2,000 that the training never saw, words of equal spelling kept together."""
     entries = data.pronunciations()
-    content = "".join(json.dumps({"source": word, "target": list(sounds)}) + "\n" for word, sounds in entries)
-    dataset = upload(service, "pairs", content.encode())
+    dataset = upload(service, "pairs", data.spelling())
     fraction = 2_000 / len(entries)
     spec = {
         "task": "translate",

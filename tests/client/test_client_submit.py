@@ -161,3 +161,22 @@ def test_submit_and_watch_in_json_prints_one_value_a_line(server, unroll_command
     result = unroll_command("submit", DATASET, "--watch", "--json")
     assert result.exit_code == 0
     assert [json.loads(line)["object"] for line in result.stdout.splitlines()] == ["job", "event"]
+
+
+def test_task_goes_into_the_spec_and_kind_and_target_to_the_upload(server, unroll_command, tmp_path):
+    _takes_jobs(server)
+    file = tmp_path / "weather.csv"
+    file.write_text("a,b\n1,2\n")
+    words = ["--task", "forecast", "--kind", "series", "--target", "b"]
+    assert unroll_command("submit", str(file), *words).exit_code == 0
+    (upload,) = server.asked("POST", "/v1/datasets")
+    assert dict(upload.query) == {"kind": "series", "target": "b", "name": "weather.csv"}
+    (request,) = server.asked("POST", "/v1/jobs")
+    assert request.json() == {"dataset": DATASET, "task": "forecast"}
+
+
+def test_kind_of_a_data_set_that_is_there_already_is_refused(server, unroll_command):
+    result = unroll_command("submit", DATASET, "--kind", "series")
+    assert result.exit_code == 2
+    assert f"{DATASET} has its kind already" in " ".join(result.stderr.split())
+    assert server.requests == []

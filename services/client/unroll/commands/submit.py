@@ -1,4 +1,4 @@
-"""`submit`: a text and a few wishes become a job. Knows the names of the commonest fields and not one default."""
+"""`submit`: a file and a few wishes become a job. Knows the names of the commonest fields and not one default."""
 
 import json
 import os
@@ -28,8 +28,17 @@ def register(app: typer.Typer) -> None:
 
 def submit(
     source: Annotated[
-        str | None, typer.Argument(metavar="[TEXTFILE|DATASET]", help="A text file, `-` for stdin, or a data set's id.")
+        str | None, typer.Argument(metavar="[FILE|DATASET]", help="A file, `-` for stdin, or a data set's id.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="language_model, tag, classify, forecast, regress, generate or translate."),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Of the file: text, labelled, tagged, pairs, series or sequences.", show_default="text"),
+    ] = None,
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of a series: what is forecast.")] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     cell: Annotated[str | None, typer.Option(help="rnn, lstm or gru.")] = None,
     hidden_size: Annotated[int | None, typer.Option(help="Units of each recurrent layer.")] = None,
@@ -60,8 +69,9 @@ def submit(
     idempotency_key: Annotated[str | None, typer.Option(help="The same key answers the same job again.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a text, queue a training job on it and print the job's id. Fields not named are the server's to choose."""
+    """Upload a file, queue a training job on it and print the job's id. Fields not named are the server's to choose."""
     asked: dict[str, Any] = {
+        "task": task,
         "name": name,
         "init_from": init_from,
         "priority": priority,
@@ -86,32 +96,30 @@ def submit(
     for field, value in (*named.items(), *map(_setting, settings or [])):
         _put(body, field, value)
     if source is None and "dataset" not in body:
-        raise typer.BadParameter(
-            "name a text file, a data set, or a --spec with a dataset", param_hint="TEXTFILE|DATASET"
-        )
+        raise typer.BadParameter("name a file, a data set, or a --spec with a dataset", param_hint="FILE|DATASET")
+    upload = {"kind": kind, "vocabulary": vocabulary, "target": target}
+    of_file = {name: value for name, value in upload.items() if value is not None}
     with unroll.Client() as client:
         if source is not None:
-            body["dataset"] = _dataset(client, source, vocabulary)
-        elif vocabulary is not None:
-            raise typer.BadParameter("it belongs to a file that is uploaded", param_hint="--vocabulary")
+            body["dataset"] = _dataset(client, source, of_file)
+        elif of_file:
+            raise typer.BadParameter("it belongs to a file that is uploaded", param_hint=f"--{next(iter(of_file))}")
         record = client.jobs.submit(idempotency_key=idempotency_key, **body)
         _report(record, as_json=as_json, is_line=watch, is_last=not watch)
         if watch:
             watch_job(client, record.id, as_json=as_json)
 
 
-def _dataset(client: "unroll.Client", source: str, vocabulary: str | None) -> str:
+def _dataset(client: "unroll.Client", source: str, of_file: dict[str, str]) -> str:
     if _DATASET_ID.fullmatch(source):
-        if vocabulary is not None:
-            raise typer.BadParameter(f"{source} has its vocabulary already", param_hint="--vocabulary")
+        for option in of_file:
+            raise typer.BadParameter(f"{source} has its {option} already", param_hint=f"--{option}")
         return source
     if source == "-":
-        return client.datasets.upload(sys.stdin.buffer, vocabulary=vocabulary, name="stdin").id
+        return client.datasets.upload(sys.stdin.buffer, name="stdin", **of_file).id
     if not os.path.exists(source):
-        raise typer.BadParameter(
-            f"{source!r} is neither a file nor the id of a data set", param_hint="TEXTFILE|DATASET"
-        )
-    return client.datasets.upload(source, vocabulary=vocabulary).id
+        raise typer.BadParameter(f"{source!r} is neither a file nor the id of a data set", param_hint="FILE|DATASET")
+    return client.datasets.upload(source, **of_file).id
 
 
 def _report(record: "JobRecord", *, as_json: bool, is_line: bool, is_last: bool) -> None:
