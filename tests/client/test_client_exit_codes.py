@@ -134,7 +134,8 @@ def test_cancelled_job_exits_8(server, unroll_command):
 def test_interrupt_detaches_with_130_and_never_cancels(server):
     server.on("GET", f"/v1/jobs/{JOB}", answer(record("running")))
     server.on("GET", f"/v1/jobs/{JOB}/events", stream(event(1, "state", state="running"), stays_open=True))
-    command = [sys.executable, "-m", "unroll.cli", "watch", JOB]
+    # A suite in the background of a script has SIGINT ignored, and its children inherit that.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "unroll.cli", "watch", JOB]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert server.is_streaming.wait(30)
         assert process.stdout.readline() == "running\n"
