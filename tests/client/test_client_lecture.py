@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from unroll.lecture.adding import sequences
-from unroll.lecture.experiments import equal_sizes, num_parameters
+from unroll.lecture.experiments import beyond, equal_sizes, num_parameters
 from unroll.lecture.figures import draw
 from unroll.lecture.hello import WORD, walk
 from unroll.lecture.report import write_report
@@ -78,6 +78,21 @@ def test_gradient_reaches_to_the_first_lag_with_less_than_the_share():
 def test_mean_leaves_out_what_diverged():
     assert row("GRU", "gru", [1.0, None, 4.0]).mean == 2.5
     assert math.isnan(row("GRU", "gru", [None]).mean)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({0.01: 0.2, 0.03: 0.3, 0.1: 0.4}, [0.0033]),
+        ({0.01: 0.4, 0.03: 0.3, 0.1: 0.2}, [0.33]),
+        ({0.01: 0.4, 0.03: 0.2, 0.1: None}, []),
+        ({0.01: None, 0.03: None}, [0.0033]),
+        ({0.01: 0.4}, []),
+    ],
+    ids=["lowest", "highest", "between", "diverged", "single"],
+)
+def test_search_goes_on_outwards_while_the_best_rate_has_no_neighbour(scores, expected):
+    assert beyond(scores) == expected
 
 
 def test_best_rate_at_the_edge_of_the_search_is_told():
@@ -160,6 +175,7 @@ def whole():
     return Results(
         server="http://127.0.0.1:8000",
         created_at=0.0,
+        jobs=40,
         seconds=61.0,
         plan=QUICK,
         text=Text(name="a text", characters=1000, vocabulary=40),

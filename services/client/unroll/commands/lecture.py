@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def lecture(
     folder: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the report goes.")] = Path("lecture"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="Minutes instead of most of an hour: two seeds, less training.")
+        bool, typer.Option("--quick", help="A few minutes instead of half an hour: two seeds, less training.")
     ] = False,
     seeds: Annotated[int | None, typer.Option(min=1, max=100, help="Runs of each setting.", show_default="5")] = None,
     text: Annotated[

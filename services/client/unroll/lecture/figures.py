@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullFormatter
 
 from unroll.lecture.results import ADDING_TRIVIAL, Comparison, Hello, LagGradient, Results
 
@@ -125,6 +126,7 @@ def rates(*comparisons: Comparison) -> Figure:
             found = {float(rate): score for rate, score in scores.items() if score is not None}
             axes.plot(list(found), list(found.values()), "o-", color=_COLOURS[cell], label=cell.upper())
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("peak learning rate")
         axes.set_title(title)
         axes.legend(frameon=False)

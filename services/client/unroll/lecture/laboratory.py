@@ -31,13 +31,26 @@ class Laboratory:
     def __init__(self, client: Client, say: Callable[[str], None]) -> None:
         self.client = client
         self._say = say
+        self._spans: dict[str, float] = {}
+
+    @property
+    def num_jobs(self) -> int:
+        """Jobs that were asked for so far, those that had run before included."""
+        return len(self._spans)
+
+    @property
+    def seconds(self) -> float:
+        """From start to end of each of them, in all."""
+        return sum(self._spans.values())
 
     def run(self, title: str, specs: Mapping[Key, Mapping[str, Any]]) -> dict[Key, JobRecord | None]:
         """Every job's record once it succeeded; None where it diverged. Raises JobFailedError for other failures."""
         jobs = {key: self._queued(spec) for key, spec in specs.items()}
         found: dict[Key, JobRecord | None] = {}
         for number, (key, job) in enumerate(jobs.items(), 1):
-            found[key] = self._ended(job)
+            found[key] = record = self._ended(job)
+            if record is not None and record.started_at and record.finished_at:
+                self._spans[record.id] = record.finished_at - record.started_at
             self._say(f"{title}  {number} of {len(jobs)}  {job.spec.name}")
         return found
 

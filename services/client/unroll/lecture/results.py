@@ -17,9 +17,10 @@ class _Part(BaseModel):
 
 
 class Plan(_Part):
-    """How much is run. Steps are optimizer steps; seeds are 0, 1, ..."""
+    """How much is run. Updates are optimizer steps; seeds are 0, 1, ...; `widenings`: how often a search goes outwards."""
 
     seeds: int
+    widenings: int = 2
     adding_steps: int = 100
     adding_sequences: int = 18_000
     adding_updates: int = 3000
@@ -33,6 +34,7 @@ class Plan(_Part):
 FULL = Plan(seeds=5)
 QUICK = Plan(
     seeds=2,
+    widenings=0,
     adding_sequences=6_000,
     adding_updates=1000,
     adding_rates=(1e-2,),
@@ -153,10 +155,11 @@ class Text(_Part):
 
 
 class Results(_Part):
-    """All of it."""
+    """All of it; `seconds` is what the jobs took on their workers, in all."""
 
     server: str
     created_at: float
+    jobs: int
     seconds: float
     plan: Plan
     text: Text
