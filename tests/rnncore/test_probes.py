@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from rnncore.cells import rnn_cell
 from rnncore.encoding import Encoding, Scale
 from rnncore.errors import InvalidInput
 from rnncore.network import RecurrentNetwork
@@ -164,6 +165,47 @@ def test_memory_of_a_tanh_unit_is_that_of_its_own_connection(make_network: MakeN
     assert memory_lengths(network, unroll(network, IDS), 0) == pytest.approx([1 / math.log(2)] * 7)
     network.recurrent.weight_hh_l0.fill_diagonal_(1.0)
     assert memory_lengths(network, unroll(network, IDS), 0) == [math.inf] * 7
+
+
+@pytest.mark.parametrize(("cell", "gate"), [("lstm", "f"), ("gru", "z")])
+@torch.no_grad()
+def test_memory_is_the_time_constant_of_what_a_changing_gate_keeps_in_all(
+    make_network: MakeNetwork, cell: Any, gate: str
+) -> None:
+    network = make_network(cell=cell, num_layers=1)
+    trace = unroll(network, IDS)
+    left = trace.gates[0][gate].double().prod(dim=0).tolist()
+    assert left == pytest.approx([math.exp(-24 / steps) for steps in memory_lengths(network, trace, 0)], rel=1e-4)
+
+
+def test_memory_of_a_tanh_unit_follows_its_derivative(make_network: MakeNetwork) -> None:
+    network = make_network(cell="rnn", num_layers=1)
+    trace = unroll(network, IDS)
+    weights = network.recurrent.cell_weights(0)
+    states = [torch.zeros(7), *trace.hidden[0]]
+    kept = torch.ones(7, dtype=torch.float64)
+    for t, embedded in enumerate(network.embedding(IDS)[0].detach()):
+
+        def step(h: torch.Tensor, x: torch.Tensor = embedded) -> torch.Tensor:
+            return rnn_cell(x[None], h[None], weights)[0]
+
+        kept *= torch.autograd.functional.jacobian(step, states[t]).diagonal().double().abs()
+    assert kept.tolist() == pytest.approx(
+        [math.exp(-24 / steps) for steps in memory_lengths(network, trace, 0)], rel=1e-4
+    )
+
+
+def test_gradient_of_a_language_model_is_that_of_the_next_symbols_surprisal(make_network: MakeNetwork) -> None:
+    network = make_network(num_layers=1)
+    seen = inspect(network, "language_model", TEXT, IDS[0].numpy(), Options(lags=5)).gradient
+    assert seen is not None
+
+    def surprisal(outputs_BK: torch.Tensor, at_B: torch.Tensor) -> torch.Tensor:
+        following = torch.tensor([IDS[0, at + 1] for at in at_B.tolist()])
+        return -outputs_BK.log_softmax(dim=1)[torch.arange(len(at_B)), following]
+
+    (expected,) = gradient_by_lag(network, IDS, seen.positions, 5, surprisal)
+    assert seen.layers[0].hidden == pytest.approx(expected.hidden, rel=1e-3)
 
 
 def test_saturation_counts_both_ends() -> None:
