@@ -78,7 +78,15 @@ def adding_task(client: Client, plan: Plan) -> Task:
 
     unseen, _ = sequences(4, plan.adding_steps, seed=plan.adding_steps + 1)
     return Task(
-        "adding problem", "rmse", plan.adding_rates, plan.widenings, plan.adding_windows, sizes, None, spec, list(unseen.tolist())
+        "adding problem",
+        "rmse",
+        plan.adding_rates,
+        plan.widenings,
+        plan.adding_windows,
+        sizes,
+        None,
+        spec,
+        list(unseen.tolist()),
     )
 
 

@@ -17,7 +17,7 @@ class _Part(BaseModel):
 
 
 class Plan(_Part):
-    """How much is run. Updates are optimizer steps; seeds are 0, 1, ...; `widenings`: how often a search goes outwards."""
+    """How much is run. Updates are optimizer steps, seeds 0, 1, ...; a search goes outwards `widenings` times at most."""
 
     seeds: int
     widenings: int = 2
