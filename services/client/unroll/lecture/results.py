@@ -17,7 +17,7 @@ class _Part(BaseModel):
 
 
 class Plan(_Part):
-    """How much is run. Updates are optimizer steps, seeds 0, 1, ...; a search goes outwards `widenings` times at most."""
+    """How much is run. Updates are optimizer steps, seeds 0, 1, ...; searches go outwards up to `widenings` times."""
 
     seeds: int
     widenings: int = 2
