@@ -33,6 +33,9 @@ from rnncore.spec import JobSpec
 from rnncore.text import load_text
 
 class Observer:
+    def wants_suspension(self) -> bool:
+        return False
+
     def before_step(self): pass
     def after_point(self, point):
         if point.step == 1:

@@ -47,6 +47,9 @@ class Silent:
     def __init__(self) -> None:
         self.points: list[tuple[float, int, bool]] = []
 
+    def wants_suspension(self) -> bool:
+        return False
+
     def before_step(self) -> None: ...
 
     def warn(self, text: str) -> None:

@@ -11,12 +11,14 @@ UnrollError
 ├── Forbidden               a key that must not do this
 ├── NotFound                no such thing, for this tenant
 ├── Conflict                the thing is there, in a state that forbids the request
+├── TooManyRequests         this key asks more often than it may; try again after `retry_after` seconds
 ├── Overloaded              too much at once; try again later
 ├── Unavailable             a part of the service does not answer; try again later
 ├── CorruptCheckpoint       a checkpoint folder that is incomplete, altered or unsigned
 ├── NonFiniteLoss           training left the numbers; retrying the same job cannot help
 └── Stopped                 training was told to stop; not a fault
     ├── Cancelled           by its owner
+    ├── Suspended           to go on later from the checkpoint just made
     └── LeaseLost           the queue has given the job to somebody else
 """
 
@@ -71,6 +73,14 @@ class Conflict(UnrollError):
     """The state of the thing forbids the request."""
 
 
+class TooManyRequests(UnrollError):
+    """A limit of the key or its tenant is used up for the next `retry_after` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Overloaded(UnrollError):
     """Too much at once."""
 
@@ -93,6 +103,10 @@ class Stopped(UnrollError):
 
 class Cancelled(Stopped):
     """Its owner cancelled the job."""
+
+
+class Suspended(Stopped):
+    """The run stops behind a checkpoint of its present step, to go on another time."""
 
 
 class LeaseLost(Stopped):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rnncore.checkpoint import Snapshot, network_weights, restore_network
-from rnncore.errors import NonFiniteLoss
+from rnncore.errors import NonFiniteLoss, Suspended
 from rnncore.manifest import Manifest, Progress
 from rnncore.module import RecurrentModule
 from rnncore.spec import JobSpec
@@ -62,9 +62,13 @@ class Point(NamedTuple):
 
 
 class Observer(Protocol):
-    """Watches a training run. Each method may raise Stopped, which ends the run there."""
+    """Watches a training run. Each method may raise Stopped, which ends the run there.
+
+    `wants_suspension` is asked after every step; if so, the run makes a checkpoint there and raises Suspended.
+    """
 
     def before_step(self) -> None: ...
+    def wants_suspension(self) -> bool: ...
     def warn(self, text: str) -> None: ...
     def after_point(self, point: Point) -> None: ...
     def after_checkpoint(self, snapshot: Snapshot, samples: list[Sample], *, is_best: bool) -> None: ...
@@ -140,10 +144,13 @@ class TrainingLoop(pl.Callback):
             self._validate(module)
             is_last |= self._has_lost_patience()
         is_best = validates and self.progress.best_step == step
-        if validates or self._since_point.is_due(step):
+        is_suspended = not is_last and self._observer.wants_suspension()
+        if validates or is_suspended or self._since_point.is_due(step):
             self._report(module)
-        if is_last or is_best or step % self._train.checkpoint_every_steps == 0:
+        if is_last or is_best or is_suspended or step % self._train.checkpoint_every_steps == 0:
             self._checkpoint(module)
+        if is_suspended:
+            raise Suspended(f"suspended at step {step}")
         trainer.should_stop = is_last
 
     def _ratio(self) -> float:

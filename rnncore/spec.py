@@ -165,6 +165,9 @@ class JobSpec(_Part):
     verify_of: JobId | None = Field(
         default=None, description="Job that succeeded, to be run again step by step; all else must be as it was there."
     )
+    retry_of: JobId | None = Field(
+        default=None, description="Job that has ended, whose last checkpoint this one goes on from."
+    )
     model: ModelSpec = Field(default_factory=ModelSpec)
     train: TrainSpec = Field(default_factory=TrainSpec)
     priority: int = Field(default=5, ge=0, le=9, description="9 runs first.")

@@ -20,15 +20,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from rnncore.errors import Forbidden, NotFound, Unavailable, UnrollError
-from services.access import Access, sampler_token
-from services.api import completions, datasets, jobs, models
+from services.access import SAFE_METHODS, Access, sampler_token
+from services.api import completions, datasets, jobs, keys, models
 from services.api.rooms import Rooms
-from services.door import SAFE_METHODS, Door
+from services.door import Door
 from services.exporter.collector import QueueCollector
 from services.exporter.http import HttpMetrics, register_build_info
-from services.faults import envelope, error_answer
+from services.faults import envelope, error_answer, retry_after
+from services.jobqueue.api_keys import ApiKey, ApiKeys
 from services.jobqueue.durability import check_durability
-from services.jobqueue.queue import ApiKey, JobQueue
+from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import JobRecord
 from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.snapshot import QueueSnapshot, queue_snapshot
@@ -50,10 +51,11 @@ def create_app(settings: Settings) -> FastAPI:
     """The public application. Redis is not needed to make it, only to answer."""
     scripts = RedisScripts(settings.redis_url or "")
     queue = JobQueue(scripts, idempotency_seconds=int(min(settings.retention_days, 30) * 86_400))
-    access = Access(queue, settings.secret)
+    access = Access(ApiKeys(scripts), settings.secret)
     rooms = Rooms(
         settings=settings,
         queue=queue,
+        access=access,
         events=EventStream(settings.redis_url or ""),
         storage=Storage(settings.storage_url),
         sampler=_sampler(settings),
@@ -78,7 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for router in (datasets.router, jobs.router, models.router, completions.router):
+    for router in (datasets.router, jobs.router, models.router, completions.router, keys.router):
         app.include_router(router)
     _add_faults(app)
     registry = CollectorRegistry()
@@ -89,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(
         Door,
         access=access,
-        session=lambda request: _session(request, settings.secret),
+        session=lambda request: _session(request, settings.secret, access),
         allowed_hosts=frozenset((*_LOOPBACK, settings.host, *settings.allowed_hosts)),
         own_guard=_has_own_guard,
     )
@@ -119,7 +121,8 @@ def _add_faults(app: FastAPI) -> None:
     @app.exception_handler(UnrollError)
     async def refused(_: Request, error: UnrollError) -> JSONResponse:
         status, body = error_answer(error)
-        return JSONResponse(body, status, {"retry-after": "1"} if status == 503 else None)
+        seconds = retry_after(error)
+        return JSONResponse(body, status, {"retry-after": seconds} if seconds else None)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -190,7 +193,7 @@ def _add_pages(app: FastAPI, queue: JobQueue, access: Access, settings: Settings
         pages.router(
             secret=settings.secret,
             check_key=check_key,
-            key_is_live=lambda key_id: queue.has_key(tenant_of(key_id), key_id.partition(":")[2]),
+            key_is_live=lambda key_id: access.by_id(*key_id.split(":", 1)) is not None,
             list_jobs=lambda key_id: queue.jobs(tenant_of(key_id), limit=_JOBS_ON_PAGE)[0],
             get_job=get_job,
             version=VERSION,
@@ -203,7 +206,7 @@ def _has_own_guard(path: str) -> bool:
     return path in ("/", "/login", "/logout") or path.startswith(("/static/", "/parts/"))
 
 
-def _session(request: HTTPConnection, secret: bytes) -> ApiKey | None:
+def _session(request: HTTPConnection, secret: bytes, access: Access) -> ApiKey | None:
     cookie = request.cookies.get(sessions.COOKIE_NAME, "")
     holder = sessions.verify(secret, cookie, time.time()) if cookie else None
     if holder is None:
@@ -212,7 +215,7 @@ def _session(request: HTTPConnection, secret: bytes) -> ApiKey | None:
     if request.scope["method"] not in SAFE_METHODS and not sessions.csrf_matches(secret, cookie, token):
         raise Forbidden(f"a change by cookie needs the page's token in the header {sessions.CSRF_HEADER}")
     tenant, _, key_id = holder.partition(":")
-    return ApiKey(id=key_id, tenant=tenant)
+    return access.by_id(tenant, key_id)
 
 
 def listening_socket(settings: Settings) -> socket.socket:

@@ -1,4 +1,4 @@
-"""The door of the public process, plain ASGI: request id, Host, key. Nothing behind it is reached without them.
+"""The door of the public process, plain ASGI: request id, Host, key, scope. Nothing behind it is reached without them.
 
 Who a session cookie belongs to is told by a function from outside: the door knows no pages.
 """
@@ -15,16 +15,14 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rnncore.errors import AccessDenied, Forbidden, UnrollError
-from services.access import Access
-from services.faults import envelope, error_answer
-from services.jobqueue.queue import ApiKey
+from services.access import SAFE_METHODS, Access
+from services.faults import envelope, error_answer, retry_after
+from services.jobqueue.api_keys import ApiKey
 
 log = structlog.get_logger(__name__)
 
 HEALTH = ("/healthz", "/readyz")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9_.-]{1,128}$")
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-
 Session = Callable[[HTTPConnection], ApiKey | None]
 """The key behind a request's session cookie. Raises Forbidden for a change without its CSRF token."""
 
@@ -82,13 +80,14 @@ class Door:
             raise AccessDenied(
                 "no valid API key; send 'Authorization: Bearer KEY' (the first key lies in UNROLL_HOME/api_key)"
             )
+        await run_in_threadpool(self._access.admit, key, scope["method"], path)
         scope["state"]["key"] = key
 
     async def _key(self, request: HTTPConnection) -> ApiKey | None:
         scheme, _, raw = request.headers.get("authorization", "").partition(" ")
         if scheme:
             return await run_in_threadpool(self._access.check, raw.strip()) if scheme.lower() == "bearer" else None
-        return self._session(request)
+        return await run_in_threadpool(self._session, request)
 
     def _check_host(self, headers: Headers) -> None:
         host = _without_port(headers.get("host", ""))
@@ -115,8 +114,8 @@ async def _refuse(error: UnrollError, send: Send) -> None:
     headers = [(b"content-type", b"application/json")]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
+    if (seconds := retry_after(error)) is not None:
+        headers.append((b"retry-after", seconds.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 

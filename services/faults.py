@@ -1,5 +1,6 @@
 """The one table: exception -> HTTP answer, and exception -> how a job ends. Knows no route and no queue."""
 
+import math
 from typing import NamedTuple
 
 from rnncore.errors import (
@@ -12,6 +13,7 @@ from rnncore.errors import (
     NotFound,
     Overloaded,
     TooLarge,
+    TooManyRequests,
     Unavailable,
     UnrollError,
     Unsupported,
@@ -36,6 +38,7 @@ TABLE: tuple[tuple[type[Exception], Fault], ...] = (
     (Forbidden, Fault(403, "permission_error", "forbidden")),
     (NotFound, Fault(404, "invalid_request_error", "not_found")),
     (Conflict, Fault(409, "invalid_request_error", "conflict")),
+    (TooManyRequests, Fault(429, "rate_limit_error", "rate_limit_exceeded", retriable=True)),
     (Overloaded, Fault(503, "server_error", "overloaded", retriable=True)),
     (Unavailable, Fault(503, "server_error", "unavailable", retriable=True)),
     (CorruptCheckpoint, Fault(500, "server_error", "corrupt_checkpoint")),
@@ -63,6 +66,13 @@ def error_answer(error: Exception) -> tuple[int, dict[str, object]]:
     message = str(error) if known else "the server failed; its log names this request's x-request-id"
     param = error.param if isinstance(error, UnrollError) else None
     return fault.status, envelope(message, type=fault.type, code=fault.code, param=param)
+
+
+def retry_after(error: Exception) -> str | None:
+    """Whole seconds after which asking again may help, as the header Retry-After has them."""
+    if isinstance(error, TooManyRequests):
+        return str(max(1, math.ceil(error.retry_after)))
+    return "1" if fault_of(error).status == 503 else None
 
 
 def job_error(error: Exception) -> tuple[dict[str, str | None], bool]:

@@ -29,6 +29,8 @@ NAMESPACE = "unroll"
 _POLL_SECONDS = 0.5
 _RAY_FAULTS = 20
 _JOBS_PER_TRAINER = 100
+_CLEAN_ENDS = ("succeeded", "suspended")
+_PREEMPT_SECONDS = 1.0
 _PASSED_ON = ("UNROLL_", "REDIS_")
 
 CLAIMS = Counter("unroll_dispatcher_claims", "Jobs handed to a trainer.", ["start"])
@@ -63,6 +65,7 @@ class Dispatcher:
         self._scripts = RedisScripts(settings.redis_url or "")
         self._seats: dict[str, _Seat] = {}
         self._token: str | None = None
+        self._preempted_at = 0.0
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -99,7 +102,16 @@ class Dispatcher:
         if any(seat.is_warm and seat.work is None for seat in self._seats.values()):
             claims.wait_for_job(self._scripts, _POLL_SECONDS)
         else:
+            self._preempt()
             self._wait_for_trainers()
+
+    def _preempt(self) -> None:
+        """Every place is taken: see whether somebody waits who should not. Not at every round: it reads all leases."""
+        if time.monotonic() - self._preempted_at < _PREEMPT_SECONDS or not self._seats:
+            return
+        self._preempted_at = time.monotonic()
+        if job := claims.preempt(self._scripts):
+            log.info("%s asked to make place for a job of higher priority", job)
 
     def _seat_nodes(self) -> None:
         nodes = {node["NodeID"]: node["Resources"] for node in cast(Any, ray).nodes() if node["Alive"]}
@@ -176,7 +188,7 @@ class Dispatcher:
         log.info("%s on %s: %s", work.claim.job, seat.name, outcome)
         seat.work = None
         seat.jobs_run += 1
-        if outcome != "succeeded" or seat.jobs_run >= _JOBS_PER_TRAINER:
+        if outcome not in _CLEAN_ENDS or seat.jobs_run >= _JOBS_PER_TRAINER:
             self._retire(seat)
 
     def _retire(self, seat: _Seat) -> None:

@@ -17,7 +17,7 @@ from services.storage import Storage
 
 
 class Inputs(NamedTuple):
-    """`resume` goes on with this job, `initial` starts from another model; at most one of them is set.
+    """`resume` goes on with this job or the one it retries, `initial` starts from another model; at most one is set.
 
     `replay` is that of the job that this one verifies.
     """
@@ -31,7 +31,9 @@ class Inputs(NamedTuple):
 def load_inputs(claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, warn: Callable[[str], None]) -> Inputs:
     """Reads data sets and checkpoints of `claim`. Raises InvalidInput, NotFound or CorruptCheckpoint."""
     spec = claim.spec
-    resume = _last_checkpoint(claim, queue, storage, secret, warn)
+    resume = _last_checkpoint(claim.tenant, claim.job, queue, storage, secret, warn)
+    if resume is None and spec.retry_of:
+        resume = _without_best(_last_checkpoint(claim.tenant, spec.retry_of, queue, storage, secret, warn))
     initial = None
     if spec.init_from and not resume:
         source = resolve(queue, claim.tenant, spec.init_from)
@@ -50,16 +52,25 @@ def load_inputs(claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, 
     return Inputs(data, resume, initial, replay)
 
 
+def _without_best(snapshot: Snapshot | None) -> Snapshot | None:
+    """The best of another job is not among the checkpoints of this one."""
+    if snapshot is None:
+        return None
+    unjudged = {"best_step": None, "best_validation_loss": None, "validations_without_improvement": 0}
+    progress = snapshot.manifest.progress.model_copy(update=unjudged)
+    return snapshot._replace(manifest=snapshot.manifest.model_copy(update={"progress": progress}))
+
+
 def _replay(job: str, tenant: str, queue: JobQueue, storage: Storage, secret: bytes) -> Replay:
     last = load_checkpoint(storage.local_path(resolve(queue, tenant, f"{job}:latest").path), secret)
     return Replay(last.manifest.progress.step, last.training["schedule.progress"].tolist())
 
 
 def _last_checkpoint(
-    claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, warn: Callable[[str], None]
+    tenant: str, job: str, queue: JobQueue, storage: Storage, secret: bytes, warn: Callable[[str], None]
 ) -> Snapshot | None:
     """The newest checkpoint of the job that is whole; a damaged one is passed over, and that is said."""
-    for checkpoint in queue.checkpoints(claim.tenant, claim.job):
+    for checkpoint in queue.checkpoints(tenant, job):
         try:
             return load_checkpoint(storage.local_path(checkpoint.path), secret)
         except (CorruptCheckpoint, NotFound) as error:

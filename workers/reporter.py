@@ -81,6 +81,14 @@ class QueueReporter:
     def before_step(self) -> None:
         self._held.check()
 
+    @property
+    def has_published(self) -> bool:
+        """Whether the job has a checkpoint of its own."""
+        return bool(self._published)
+
+    def wants_suspension(self) -> bool:
+        return self._held.is_to_suspend
+
     def after_point(self, point: Point) -> None:
         """Keeps the row, and passes it on where watchers would see a difference."""
         row = point._asdict() | {

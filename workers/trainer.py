@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import ray
 import torch
 
-from rnncore.errors import Cancelled, LeaseLost
+from rnncore.errors import Cancelled, InvalidInput, LeaseLost, Suspended
 from rnncore.fit import Job, fit
 from services.faults import job_error
 from services.jobqueue.claims import ClaimedJob
@@ -74,6 +74,11 @@ class Trainer:
                 initial=inputs.initial,
                 replay=inputs.replay,
             )
+            if not reporter.has_published:
+                raise InvalidInput(
+                    f"nothing is left to train: {claim.spec.retry_of} used up the limits of train; raise them",
+                    param="train.max_steps",
+                )
             reporter.close()
             held.finish("succeeded", reporter.parameters_sha256)
             return "succeeded"
@@ -82,6 +87,11 @@ class Trainer:
             reporter.close()
             held.finish("cancelled")
             return "cancelled"
+        except Suspended as error:
+            reporter.say("info", f"{error}, to go on later")
+            reporter.close()
+            held.suspend()
+            return "suspended"
         except LeaseLost:
             raise
         except Exception as error:

@@ -1,11 +1,13 @@
 """`/v1/jobs`: submit, list, watch, cancel, delete."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Body, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from rnncore.corpus import TextPlan
@@ -28,6 +30,12 @@ _KEEP_ALIVE_SECONDS = 5.0
 _METADATA = "metadata["
 # What of a spec has no part in the parameters that come of it.
 _FREE_TO_DIFFER = {"name", "metadata", "priority", "max_attempts", "verify_of"}
+# What a job that goes on from another's checkpoint may do otherwise from there.
+_LIMITS = {"max_steps", "max_epochs", "max_seconds"}
+_FREE_IN_RETRY = _LIMITS | {
+    *("learning_rate", "schedule", "warmup_steps", "weight_decay", "gradient_clip_norm", "sample_prompts"),
+    *("validate_every_steps", "checkpoint_every_steps", "keep_checkpoints", "early_stop_patience"),
+}
 
 
 @router.post("", responses=errors(404, 409))
@@ -86,10 +94,47 @@ def verify_job(
     return rooms.queue.submit(tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key)
 
 
+@router.post("/{job_id}/retry", responses=errors(404, 409))
+def retry_job(
+    job_id: str,
+    rooms: InRooms,
+    tenant: Tenant,
+    changes: Annotated[
+        dict[str, Any] | None, Body(description="Fields of the spec to change, as a JobSpec has them.")
+    ] = None,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> JobRecord:
+    """Queues a new job (`retry_of`) that goes on from the last checkpoint of one that has ended.
+
+    It is the same job but for `changes`; what the checkpoint fixes (model, data, windows) cannot be changed.
+    """
+    source = rooms.queue.job(tenant, job_id)
+    if not source.state.is_terminal:
+        raise Conflict(f"{job_id} is {source.state}; only a job that has ended is tried again", param="job_id")
+    asked = _merged(source.spec.model_dump(mode="json"), changes or {})
+    try:
+        spec = JobSpec.model_validate(asked | {"verify_of": None, "retry_of": job_id})
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+    return rooms.queue.submit(tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key)
+
+
 @router.post("/{job_id}/cancel", responses=errors(404))
 def cancel_job(job_id: str, rooms: InRooms, tenant: Tenant) -> JobRecord:
     """Ends a queued job at once and a running one after its present step; an ended one stays as it is."""
     return rooms.queue.cancel(tenant, job_id)
+
+
+@router.post("/{job_id}/pause", responses=errors(404))
+def pause_job(job_id: str, rooms: InRooms, tenant: Tenant) -> JobRecord:
+    """Sets a queued job aside; a running one stops after its present step, with a checkpoint (`pausing` until then)."""
+    return rooms.queue.pause(tenant, job_id)
+
+
+@router.post("/{job_id}/resume", responses=errors(404))
+def resume_job(job_id: str, rooms: InRooms, tenant: Tenant) -> JobRecord:
+    """Queues a paused job again, to go on exactly where it stopped; withdraws a pause that is under way."""
+    return rooms.queue.resume(tenant, job_id)
 
 
 @router.get(
@@ -165,6 +210,8 @@ def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
     """`spec` as it will run. Raises what would make it fail later, now."""
     if spec.verify_of:
         _check_repeats(spec, rooms.queue.job(tenant, spec.verify_of))
+    if spec.retry_of:
+        _check_continues(spec, rooms.queue.job(tenant, spec.retry_of))
     known = None
     if spec.init_from:
         source = resolve(rooms.queue, tenant, spec.init_from)
@@ -199,6 +246,36 @@ def _check_repeats(spec: JobSpec, source: JobRecord) -> None:
             "use POST /v1/jobs/{id}/verify",
             param=differing[0],
         )
+
+
+def _check_continues(spec: JobSpec, source: JobRecord) -> None:
+    if not source.state.is_terminal:
+        raise Conflict(f"{source.id} is {source.state}; only a job that has ended is tried again", param="retry_of")
+    kept = _FREE_TO_DIFFER | {"retry_of", "train"}
+    ours, theirs = (one.model_dump(exclude=kept) for one in (spec, source.spec))
+    differing = [name for name in ours if ours[name] != theirs[name]]
+    ours, theirs = (one.train.model_dump() for one in (spec, source.spec))
+    changed = {name for name in ours if ours[name] != theirs[name]}
+    differing += [f"train.{name}" for name in sorted(changed - _FREE_IN_RETRY)]
+    if differing:
+        raise InvalidInput(
+            f"{', '.join(differing)} differ from {source.id}, whose checkpoint fixes them; leave them out, "
+            "or submit a new job with init_from",
+            param=differing[0],
+        )
+    if source.state == JobState.SUCCEEDED and not changed & _LIMITS:
+        raise Conflict(
+            f"{source.id} succeeded and used up its limits; raise train.max_steps (max_epochs, max_seconds) to go on",
+            param="train.max_steps",
+        )
+
+
+def _merged(spec: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`spec` with `changes`, section by section."""
+    return spec | {
+        name: spec[name] | value if isinstance(value, dict) and isinstance(spec.get(name), dict) else value
+        for name, value in changes.items()
+    }
 
 
 async def _frames(rooms: Rooms, job_id: str, after: str) -> AsyncIterator[str]:

@@ -7,6 +7,7 @@ import httpx
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
+from services.access import Access
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.stream import EventStream
 from services.settings import Settings
@@ -21,6 +22,7 @@ class Rooms:
 
     settings: Settings
     queue: JobQueue
+    access: Access
     events: EventStream
     storage: Storage
     sampler: httpx.AsyncClient

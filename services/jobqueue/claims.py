@@ -6,6 +6,7 @@ notices by a monotonic deadline when nobody has confirmed the lease for too long
 
 import json
 import logging
+import random
 import secrets
 import threading
 import time
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 
 # Often enough that a cancel is seen at once, and many beats fit into one lease.
 _BEAT_SECONDS = 0.3
-_BACKOFF_MS = 2_000
-_LONGEST_BACKOFF_MS = 300_000
+_FIRST_PAUSE_MS = 2_000
+_LONGEST_PAUSE_MS = 300_000
 _NO_REPORT = 0
 
 
@@ -52,6 +53,12 @@ def lose(scripts: RedisScripts, held: Claim) -> None:
     scripts.run("lose", held.job, held.epoch, held.token)
 
 
+def preempt(scripts: RedisScripts) -> str | None:
+    """Asks a running job to make place for a waiting one of its tenant that is more urgent; answers which."""
+    chosen: str | None = scripts.run("preempt")
+    return chosen
+
+
 class ClaimedJob:
     """A claim and its lease. Use as a context manager: beats inside, none after."""
 
@@ -61,7 +68,7 @@ class ClaimedJob:
         self._lease_ms = int(lease_seconds * 1000)
         self._lease_seconds = lease_seconds
         self._deadline = time.monotonic() + lease_seconds
-        self._verdict: Literal["ok", "cancel", "lost"] = "ok"
+        self._verdict: Literal["ok", "cancel", "suspend", "lost"] = "ok"
         self._report = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{held.job}", daemon=True)
@@ -81,6 +88,11 @@ class ClaimedJob:
             raise LeaseLost(f"{self.claim.job} epoch {self.claim.epoch} is no longer ours")
         if self._verdict == "cancel":
             raise Cancelled(f"{self.claim.job} was cancelled by its owner")
+
+    @property
+    def is_to_suspend(self) -> bool:
+        """Whether the queue wants the worker back: for a pause, or for a job that is more urgent."""
+        return self._verdict == "suspend"
 
     def write(
         self,
@@ -111,13 +123,17 @@ class ClaimedJob:
         """Ends the job. Raises LeaseLost if it is no longer ours to end."""
         self._end("finish", state, parameters_sha256 or "")
 
+    def suspend(self) -> None:
+        """Gives the job back; its next claim goes on from the last checkpoint. Raises LeaseLost."""
+        self._end("suspend")
+
     def fail(self, error: Mapping[str, Any], *, retriable: bool) -> None:
         """Ends the attempt: again after a pause if `retriable` and attempts remain, else for good."""
-        spec = self.claim.spec
-        backoff = min(_BACKOFF_MS * 2 ** (self.claim.attempt - 1), _LONGEST_BACKOFF_MS)
-        self._end("fail", json.dumps(error), error["type"], int(retriable), spec.max_attempts, backoff)
+        attempts, kind = self.claim.spec.max_attempts, error["type"]
+        pauses = (_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS, random.random())
+        self._end("fail", json.dumps(error), kind, int(retriable), attempts, *pauses)
 
-    def _end(self, script: str, *arguments: str | int) -> None:
+    def _end(self, script: str, *arguments: str | float) -> None:
         held = self.claim
         while True:
             try:

@@ -10,11 +10,14 @@
 | tenants | zset | tenants with ready jobs, by virtual time |
 | leases | zset | running jobs by the time (ms) their lease ends |
 | backoff | zset | jobs that wait before they are ready again, by due time (ms) |
+| paused | zset | jobs that their owner set aside, by time (ms) |
 | claim:TOKEN | string | the job a claim got, for a claim sent twice |
 | idempotency:TENANT:KEY | string | "JOB HASH" of a submission |
 | datasets:TENANT | zset | data sets of a tenant by time (ms) |
 | dataset:ID | hash | one data set: tenant, record (JSON), uses |
 | keys | hash | HMAC of an API key -> JSON of what it may do |
+| key_ids | hash | id of an API key -> its HMAC |
+| rate:KEY | string | when the next request of a limited key is due (ms) |
 | counters | hash | totals for the metrics |
 | bell | list | rung when a job becomes ready |
 """
@@ -53,6 +56,8 @@ def datasets(tenant: str) -> str:
 TENANTS = f"{PREFIX}tenants"
 LEASES = f"{PREFIX}leases"
 BACKOFF = f"{PREFIX}backoff"
+PAUSED = f"{PREFIX}paused"
 API_KEYS = f"{PREFIX}keys"
+API_KEY_IDS = f"{PREFIX}key_ids"
 COUNTERS = f"{PREFIX}counters"
 BELL = f"{PREFIX}bell"

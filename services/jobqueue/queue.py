@@ -8,8 +8,6 @@ import secrets
 from collections.abc import Sequence
 from hashlib import sha256
 
-from pydantic import BaseModel
-
 from rnncore.errors import Conflict, NotFound
 from rnncore.spec import JobSpec
 from services.jobqueue import keys
@@ -19,15 +17,8 @@ from services.jobqueue.scripts import RedisScripts
 _SCAN = 100
 
 
-class ApiKey(BaseModel):
-    """What one API key may do. The key itself is never stored."""
-
-    id: str
-    tenant: str
-
-
 class JobQueue:
-    """Jobs, data sets and API keys of all tenants. Every method raises Unavailable while Redis does not answer."""
+    """Jobs and data sets of all tenants. Every method raises Unavailable while Redis does not answer."""
 
     def __init__(self, scripts: RedisScripts, *, idempotency_seconds: int = 86_400) -> None:
         self._scripts = scripts
@@ -105,8 +96,20 @@ class JobQueue:
             raise NotFound(f"no job {job_id}; list yours at GET /v1/jobs", param="job_id")
         return self.job(tenant, job_id)
 
+    def pause(self, tenant: str, job_id: str) -> JobRecord:
+        """Sets a queued job aside; a running one stops after its step, with a checkpoint; an ended one stays so."""
+        if self._scripts.run("pause", job_id, tenant) == "missing":
+            raise NotFound(f"no job {job_id}; list yours at GET /v1/jobs", param="job_id")
+        return self.job(tenant, job_id)
+
+    def resume(self, tenant: str, job_id: str) -> JobRecord:
+        """Queues a paused job again, and withdraws a pause that is under way; any other job stays as it is."""
+        if self._scripts.run("resume", job_id, tenant) == "missing":
+            raise NotFound(f"no job {job_id}; list yours at GET /v1/jobs", param="job_id")
+        return self.job(tenant, job_id)
+
     def delete_job(self, tenant: str, job_id: str) -> None:
-        """Forgets an ended job. Raises Conflict while it is queued or running."""
+        """Forgets an ended job. Raises Conflict for one that has not ended."""
         answer = self._scripts.run("delete_job", job_id, tenant)
         if answer == "missing":
             raise NotFound(f"no job {job_id}; list yours at GET /v1/jobs", param="job_id")
@@ -169,23 +172,6 @@ class JobQueue:
             )
         blob: str = json.loads(detail[0])["blob"]
         return blob
-
-    def put_key(self, digest: str, key: ApiKey) -> None:
-        """Lets the API key whose HMAC is `digest` in."""
-        with self._scripts.faults():
-            self._redis.hset(keys.API_KEYS, digest, key.model_dump_json())
-
-    def key(self, digest: str) -> ApiKey | None:
-        """What the API key whose HMAC is `digest` may do; None for one that is not known."""
-        with self._scripts.faults():
-            raw = self._redis.hget(keys.API_KEYS, digest)
-        return ApiKey.model_validate_json(raw) if raw else None
-
-    def has_key(self, tenant: str, key_id: str) -> bool:
-        """Whether the key with this id is still let in."""
-        with self._scripts.faults():
-            known = self._redis.hvals(keys.API_KEYS)
-        return ApiKey(id=key_id, tenant=tenant) in map(ApiKey.model_validate_json, known)
 
     def _ids(self, index: str, after: str | None, param: str) -> "_Ids":
         start = 0

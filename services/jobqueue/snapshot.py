@@ -51,6 +51,7 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
             for entry in redis.zrange(keys.ready(tenant), 0, -1, withscores=True)
         ]
         waiting = redis.zrange(keys.BACKOFF, 0, -1)
+        num_paused = redis.zcard(keys.PAUSED)
         running_ids = redis.zrange(keys.LEASES, 0, -1)
         queued_ids = [job_id for job_id, _ in ready] + waiting
         oldest = [redis.hget(keys.job(job_id), "created_at") for job_id in queued_ids[:1000]]
@@ -61,7 +62,10 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
         for name, count in totals.items()
         if len(parts := name.split(":")) == 4 and parts[0] == "finished"
     }
-    states = Counter(queued=len(queued_ids), running=len(running_ids))
+    num_pausing = sum(fields.get("state") == "pausing" for fields in running)
+    states = Counter(
+        queued=len(queued_ids), running=len(running_ids) - num_pausing, pausing=num_pausing, paused=num_paused
+    )
     for (_, outcome, _), count in finished.items():
         states[outcome] += count
     running.sort(key=lambda fields: -int(fields.get("seq", 0)))

@@ -1,6 +1,7 @@
 """`jobs`, `datasets`, `models`, `cancel`, `logs`, `version`: what is printed."""
 
 import json
+import time
 
 from fake_unroll_server import DATASET, JOB, Reply, answer, dataset, listed, record
 
@@ -37,6 +38,40 @@ def test_one_job_is_shown_with_its_whole_spec(server, unroll_command):
         "train.max_steps 700",
     ):
         assert line in lines
+
+
+def test_keys_are_made_shown_once_and_revoked(server, unroll_command):
+    made = {"id": "key-1", "tenant": "lab", "scopes": ["read"], "created_at": 1.7e9, "key": "unroll-text"}
+    server.on("POST", "/v1/keys", answer(made))
+    server.on("GET", "/v1/keys", listed({name: value for name, value in made.items() if name != "key"}))
+    server.on("DELETE", "/v1/keys/key-1", answer({"id": "key-1", "object": "key", "deleted": True}))
+    created = unroll_command("keys", "create", "--tenant", "lab", "--scopes", "read", "--expires", "2d")
+    assert created.stdout == "unroll-text\n"
+    assert "not shown again" in created.stderr
+    sent = server.asked("POST", "/v1/keys")[0].json()
+    assert (sent["tenant"], sent["scopes"]) == ("lab", ["read"])
+    assert abs(sent["expires_at"] - time.time() - 2 * 86_400) < 60
+    line = unroll_command("keys").stdout.splitlines()[1]
+    assert line.split()[0] == "key-1"
+    assert "unroll-text" not in line
+    assert unroll_command("keys", "revoke", "key-1").exit_code == 0
+    assert unroll_command("keys", "create", "--expires", "soon").exit_code == 2
+
+
+def test_pause_and_resume_tell_the_state_that_the_server_answers(server, unroll_command):
+    server.on("POST", f"/v1/jobs/{JOB}/pause", answer(record("pausing")), answer(record("paused")))
+    server.on("POST", f"/v1/jobs/{JOB}/resume", answer(record("queued")))
+    assert unroll_command("pause", JOB).stdout == "pausing, stops after its step\n"
+    assert unroll_command("pause", JOB).stdout == "paused\n"
+    assert unroll_command("resume", JOB).stdout == "queued\n"
+
+
+def test_retry_sends_the_changes_and_prints_the_new_job(server, unroll_command):
+    server.on("POST", f"/v1/jobs/{JOB}/retry", answer(record("queued", id="job-" + "f" * 16)))
+    result = unroll_command("retry", JOB, "--set", "train.max_steps=900", "--set", 'name="longer"')
+    assert result.stdout == "job-" + "f" * 16 + "\n"
+    (sent,) = server.asked("POST", f"/v1/jobs/{JOB}/retry")
+    assert json.loads(sent.body) == {"train": {"max_steps": 900}, "name": "longer"}
 
 
 def test_cancel_tells_the_state_that_the_server_answers(server, unroll_command):

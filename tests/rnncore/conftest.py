@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rnncore.checkpoint import Snapshot, load_checkpoint, save_checkpoint
-from rnncore.errors import Cancelled
+from rnncore.errors import Cancelled, Stopped
 from rnncore.fit import Job, fit
 from rnncore.loop import Point, Sample
 from rnncore.network import RecurrentNetwork
@@ -25,16 +25,23 @@ VOCABULARY = Vocabulary(kind="characters", symbols="abcdefghijk")
 
 
 class Recorder:
-    """An observer that keeps points, samples and, on disk, checkpoints; it stops the run before step `stop_before`."""
+    """An observer that keeps points, samples and, on disk, checkpoints; it stops the run before step `stop_before`.
 
-    def __init__(self, folder: Path, stop_before: int | None) -> None:
+    After its step `suspend_after` it wants the run to go on another time.
+    """
+
+    def __init__(self, folder: Path, stop_before: int | None, suspend_after: int | None) -> None:
         self.points: list[Point] = []
         self.warnings: list[str] = []
         self.samples: dict[int, list[Sample]] = {}
         self.best_steps: list[int] = []
         self._folder = folder
         self._stop_before = stop_before
+        self._suspend_after = suspend_after
         self._started = 0
+
+    def wants_suspension(self) -> bool:
+        return self._started == self._suspend_after
 
     def before_step(self) -> None:
         self._started += 1
@@ -98,13 +105,20 @@ def train(tmp_path: Path) -> Callable[..., Recorder]:
     """Runs fit() and returns what its observer saw; `stop_before=n` stops it before the n-th step of this run."""
     runs = iter(range(1000))
 
-    def run(spec: JobSpec, data: TextData, *, stop_before: int | None = None, **starting: Any) -> Recorder:
-        recorder = Recorder(tmp_path / f"run-{next(runs)}", stop_before)
+    def run(
+        spec: JobSpec,
+        data: TextData,
+        *,
+        stop_before: int | None = None,
+        suspend_after: int | None = None,
+        **starting: Any,
+    ) -> Recorder:
+        recorder = Recorder(tmp_path / f"run-{next(runs)}", stop_before, suspend_after)
         job = Job("job-of-the-tests", 1, spec)
-        if stop_before is None:
+        if stop_before is None and suspend_after is None:
             fit(job, data, recorder, **starting)
         else:
-            with pytest.raises(Cancelled, match="told to stop"):
+            with pytest.raises(Stopped):
                 fit(job, data, recorder, **starting)
         return recorder
 

@@ -59,6 +59,24 @@ def test_run_may_be_resumed_from_any_step_of_an_epoch(
     assert resumed.snapshot(9).manifest.files == whole.snapshot(9).manifest.files
 
 
+@pytest.mark.parametrize("step", [1, 5, 9])
+def test_suspended_run_has_a_checkpoint_of_that_very_step_and_goes_on_exactly(
+    train: Train, make_spec: MakeSpec, data: TextData, step: int
+) -> None:
+    spec = make_spec(max_steps=10, **DROPPING | {"checkpoint_every_steps": 100})
+    whole = train(spec, data)
+    first = train(spec, data, suspend_after=step)
+    assert first.points[-1].step == step
+    assert first.snapshot(step).manifest.progress.step == step
+    second = train(spec, data, resume=first.snapshot(step))
+    assert second.snapshot(10).manifest.files == whole.snapshot(10).manifest.files
+
+
+def test_run_that_is_over_is_not_suspended(train: Train, make_spec: MakeSpec, data: TextData) -> None:
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        train(make_spec(max_steps=3), data, suspend_after=3)
+
+
 def test_resume_of_a_finished_run_does_nothing(train: Train, make_spec: MakeSpec, data: TextData) -> None:
     spec = make_spec(max_steps=3)
     again = train(spec, data, resume=train(spec, data).snapshot(3))

@@ -23,6 +23,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "validation_dataset": None,
         "name": None,
         "verify_of": None,
+        "retry_of": None,
         "init_from": None,
         "model": {
             "cell": "lstm",

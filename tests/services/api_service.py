@@ -28,8 +28,9 @@ from services import layout
 from services.access import DEFAULT_TENANT, Access, key_digest
 from services.app import create_app, listening_socket
 from services.jobqueue import claims
+from services.jobqueue.api_keys import ApiKey, ApiKeys
 from services.jobqueue.claims import ClaimedJob
-from services.jobqueue.queue import ApiKey, JobQueue
+from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Checkpoint
 from services.jobqueue.scripts import RedisScripts
 from services.settings import Settings
@@ -79,7 +80,7 @@ class Api:
     def reset(self) -> None:
         """After Redis was emptied: empties the storage, lets the first key in again."""
         shutil.rmtree(self.settings.storage_url, ignore_errors=True)
-        Access(self.queue, self.settings.secret).admit_first_key(self.settings)
+        Access(ApiKeys(self.scripts), self.settings.secret).admit_first_key(self.settings)
 
     def client_with(self, key: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=30)
@@ -87,7 +88,7 @@ class Api:
     def other_tenant(self) -> httpx.Client:
         """A client of tenant `other`; close it."""
         key = "unroll-key-of-the-other"
-        self.queue.put_key(key_digest(self.settings.secret, key), ApiKey(id="other", tenant="other"))
+        ApiKeys(self.scripts).put(key_digest(self.settings.secret, key), ApiKey(id="other", tenant="other"))
         return self.client_with(key)
 
     def upload(self, content: str | bytes = TEXT, **params: str) -> dict[str, Any]:
@@ -162,6 +163,9 @@ class Trained:
         fit(Job("job-" + "0" * 16, 1, spec), load_text(path, TextPlan.of(spec, scan.summary())), self)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
+
+    def wants_suspension(self) -> bool:
+        return False
 
     def before_step(self) -> None:
         """Nothing stops it."""

@@ -97,8 +97,10 @@ def _place_of(job: dict[str, str]) -> set[str]:
     """Where a job of this state has to be; one that is queued may wait in the backoff instead."""
     if job["state"] == "queued":
         return {"backoff"} if job["reason"] == "backoff" else {f"ready:{job['tenant']}"}
-    assert job["state"] in ("running", *TERMINAL)
-    return {"leases"} if job["state"] == "running" else set()
+    assert job["state"] in ("running", "pausing", "paused", *TERMINAL)
+    if job["state"] == "paused":
+        return {"paused"}
+    return {"leases"} if job["state"] in ("running", "pausing") else set()
 
 
 def _places(found: dict[str, Any]) -> dict[str, set[str]]:
@@ -106,7 +108,7 @@ def _places(found: dict[str, Any]) -> dict[str, set[str]]:
     places: dict[str, set[str]] = {job_id: set() for job_id in jobs_in(found)}
     for key, value in found.items():
         name = key.removeprefix(PREFIX)
-        if name in ("leases", "backoff") or name.startswith("ready:"):
+        if name in ("leases", "backoff", "paused") or name.startswith("ready:"):
             for job_id, _ in value:
                 assert job_id in places, f"{name} holds {job_id}, which is no job"
                 was_promoted = name.startswith("ready:") and found[f"{PREFIX}job:{job_id}"]["reason"] == "backoff"

@@ -172,6 +172,76 @@ def test_cancel_of_a_running_job_says_that_it_is_asked_for(api: Api) -> None:
     assert (record["state"], record["cancel_requested"]) == ("running", True)
 
 
+def test_pause_and_resume_answer_the_record_however_often(api: Api) -> None:
+    path = f"/v1/jobs/{api.submit()['id']}"
+    for how, state in (("pause", "paused"), ("pause", "paused"), ("resume", "queued"), ("resume", "queued")):
+        answer = api.client.post(f"{path}/{how}")
+        assert (answer.status_code, answer.json()["state"]) == (200, state)
+    api.claim()
+    assert api.client.post(f"{path}/pause").json()["state"] == "pausing"
+    assert api.client.post(f"{path}/resume").json()["state"] == "running"
+    assert api.client.get("/v1/jobs", params={"state": "pausing"}).json()["data"] == []
+
+
+def ended(api: Api, **changes: Any) -> str:
+    job = api.submit(**changes)["id"]
+    api.client.post(f"/v1/jobs/{job}/cancel")
+    return str(job)
+
+
+def test_retry_is_a_new_job_with_the_changes_and_one_for_one_key(api: Api) -> None:
+    source = ended(api, name="first", priority=2)
+    before = api.client.get(f"/v1/jobs/{source}").json()["spec"]
+    changes = {"train": {"max_steps": 99, "learning_rate": 0.001}, "name": "second"}
+    headers = {"idempotency-key": "again"}
+    job = api.client.post(f"/v1/jobs/{source}/retry", json=changes, headers=headers).json()
+    assert job["state"] == "queued"
+    assert job["id"] != source
+    expected = before | {"name": "second", "retry_of": source, "train": before["train"] | changes["train"]}
+    assert job["spec"] == expected
+    assert api.client.post(f"/v1/jobs/{source}/retry", json=changes, headers=headers).json()["id"] == job["id"]
+    unchanged = api.client.post(f"/v1/jobs/{source}/retry").json()
+    assert unchanged["spec"] == before | {"retry_of": source}
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"model": {"hidden_size": 99}}, "model"),
+        ({"train": {"batch_size": 2}}, "train.batch_size"),
+        ({"train": {"tbptt_steps": 12}}, "train.tbptt_steps"),
+        ({"dataset": DATASET}, "dataset"),
+        ({"train": {"max_steps": 0}}, "train.max_steps"),
+        ({"train": {"steps": 5}}, "train.steps"),
+        ({"train": 5}, "train"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_retry_refuses_by_name_what_the_checkpoint_fixes_and_what_is_no_field(
+    api: Api, changes: dict[str, Any], param: str
+) -> None:
+    error = error_of(api.client.post(f"/v1/jobs/{ended(api)}/retry", json=changes), 422)
+    assert error["param"] == param
+
+
+def test_retry_of_a_job_that_has_not_ended_or_used_up_its_limits_is_a_conflict(api: Api) -> None:
+    waiting = api.submit()["id"]
+    assert "is queued" in error_of(api.client.post(f"/v1/jobs/{waiting}/retry"), 409)["message"]
+    job = api.claim()
+    job.finish("succeeded", "0" * 64)
+    error = error_of(api.client.post(f"/v1/jobs/{waiting}/retry", json={"name": "again"}), 409)
+    assert "raise train.max_steps" in error["message"]
+    assert api.client.post(f"/v1/jobs/{waiting}/retry", json={"train": {"max_steps": 999}}).status_code == 200
+
+
+def test_steering_a_strangers_job_is_404(api: Api) -> None:
+    job = api.submit()["id"]
+    with api.other_tenant() as stranger:
+        for how in ("pause", "resume", "retry", "cancel"):
+            error_of(stranger.post(f"/v1/jobs/{job}/{how}"), 404)
+    assert api.client.get(f"/v1/jobs/{job}").json()["state"] == "queued"
+
+
 def test_deleted_job_takes_its_files_along(api: Api, trained: Trained) -> None:
     record = api.submit()
     job = api.claim()

@@ -9,6 +9,7 @@ from unroll.connection import find_connection
 from unroll.resources.completions import Completions
 from unroll.resources.datasets import Datasets
 from unroll.resources.jobs import Jobs
+from unroll.resources.keys import Keys
 from unroll.resources.models import Models
 from unroll.transport import Transport
 
@@ -42,6 +43,7 @@ class Client:
         self.datasets = Datasets(self._transport)
         self.jobs = Jobs(self._transport)
         self.models = Models(self._transport)
+        self.keys = Keys(self._transport)
         self.completions = Completions(self._transport)
 
     def readiness(self) -> Readiness:

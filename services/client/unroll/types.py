@@ -53,6 +53,7 @@ class JobSpec(_Answer):
     dataset: str
     name: str | None = None
     init_from: str | None = None
+    retry_of: str | None = None
     model: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
     priority: int | None = None
@@ -83,6 +84,20 @@ class JobRecord(_Answer):
     @property
     def is_terminal(self) -> bool:
         return self.state in TERMINAL_STATES
+
+
+class ApiKey(_Answer):
+    """What an API key may do. `key` is its text, answered once, when it is made."""
+
+    id: str
+    object: str = "key"
+    tenant: str
+    name: str | None = None
+    scopes: list[str] = Field(default_factory=list)
+    created_at: float
+    expires_at: float | None = None
+    requests_per_minute: int | None = None
+    key: str | None = None
 
 
 class Metrics(_Answer):

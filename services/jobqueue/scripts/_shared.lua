@@ -55,6 +55,7 @@ local function finish(id, state, reason)
   local job = redis.call('HMGET', key, 'tenant', 'cell', 'dataset', 'validation_dataset')
   redis.call('ZREM', P .. 'leases', id)
   redis.call('ZREM', P .. 'backoff', id)
+  redis.call('ZREM', P .. 'paused', id)
   remove_ready(id, job[1])
   redis.call('HSET', key, 'state', state, 'finished_at', now(), 'reason', reason)
   for i = 3, 4 do
@@ -66,7 +67,21 @@ local function finish(id, state, reason)
   state_event(id, state, reason)
 end
 
+-- Sets a job aside until its owner resumes it.
+local function pause(id)
+  remove_ready(id, redis.call('HGET', P .. 'job:' .. id, 'tenant'))
+  redis.call('ZREM', P .. 'leases', id)
+  redis.call('ZREM', P .. 'backoff', id)
+  redis.call('ZADD', P .. 'paused', now(), id)
+  redis.call('HSET', P .. 'job:' .. id, 'state', 'paused', 'reason', 'paused')
+  state_event(id, 'paused', 'paused')
+end
+
+-- A running job waits again; one that was to be paused is, whatever made it stop.
 local function requeue(id, reason, delay)
+  if redis.call('HGET', P .. 'job:' .. id, 'state') == 'pausing' then
+    return pause(id)
+  end
   redis.call('ZREM', P .. 'leases', id)
   redis.call('HSET', P .. 'job:' .. id, 'state', 'queued', 'reason', reason)
   if delay > 0 then
@@ -96,14 +111,18 @@ local function lose(id)
   requeue(id, 'worker_lost', 0)
 end
 
--- 'ok' if (epoch, token) is the present claim of a running job.
+local function has_trainer(state)
+  return state == 'running' or state == 'pausing'
+end
+
+-- Whether (epoch, token) is the present claim of a job that runs.
 local function holds(id, epoch, token)
   local job = redis.call('HMGET', P .. 'job:' .. id, 'state', 'epoch', 'token')
-  return job[1] == 'running' and job[2] == epoch and job[3] == token
+  return has_trainer(job[1]) and job[2] == epoch and job[3] == token
 end
 
 -- A reply that was lost makes the client ask again: the end it already reached is still its own.
 local function ended_by(id, epoch, token)
   local job = redis.call('HMGET', P .. 'job:' .. id, 'state', 'epoch', 'token')
-  return job[1] ~= 'running' and job[2] == epoch and job[3] == token
+  return not has_trainer(job[1]) and job[2] == epoch and job[3] == token
 end

@@ -1,6 +1,6 @@
 -- ARGV: id epoch token lease_ms report, then five counted lists: fields (name value), events (type data),
 -- checkpoints to publish (step json), checkpoints to drop (step), totals to raise (name amount).
--- Renews the lease and writes what the trainer has to say. Answers ok, cancel or lost.
+-- Renews the lease and writes what the trainer has to say. Answers ok, cancel, suspend or lost.
 -- Reports are numbered: one sent twice is written once.
 local id, epoch, token = ARGV[1], ARGV[2], ARGV[3]
 if not holds(id, epoch, token) then
@@ -37,4 +37,8 @@ if tonumber(ARGV[5]) > tonumber(redis.call('HGET', key, 'report')) then
     redis.call('HINCRBY', P .. 'counters', name, take())
   end
 end
-return redis.call('HGET', key, 'cancel_requested') == '1' and 'cancel' or 'ok'
+local asked = redis.call('HMGET', key, 'cancel_requested', 'preempt_requested', 'state')
+if asked[1] == '1' then
+  return 'cancel'
+end
+return (asked[2] == '1' or asked[3] == 'pausing') and 'suspend' or 'ok'

@@ -5,9 +5,9 @@ if job[1] ~= ARGV[2] then
   return 'missing'
 end
 even_when_full()
-if job[2] == 'queued' then
+if job[2] == 'queued' or job[2] == 'paused' then
   finish(id, 'cancelled', 'cancelled')
-elseif job[2] == 'running' then
+elseif has_trainer(job[2]) then
   redis.call('HSET', P .. 'job:' .. id, 'cancel_requested', 1)
 end
 return 'ok'

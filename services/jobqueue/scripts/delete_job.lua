@@ -4,7 +4,7 @@ local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'state')
 if job[1] ~= tenant then
   return 'missing'
 end
-if job[2] == 'queued' or job[2] == 'running' then
+if not redis.call('HGET', P .. 'job:' .. id, 'finished_at') then
   return job[2]
 end
 redis.call('ZREM', P .. 'jobs:' .. tenant, id)

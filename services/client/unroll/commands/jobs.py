@@ -1,4 +1,4 @@
-"""`jobs`, `jobs show`, `logs`, `cancel`: looking at jobs and ending them. Knows nothing of live views."""
+"""`jobs`, `jobs show`, `logs`, `cancel`, `pause`, `resume`: looks at jobs, steers them. Knows no live view."""
 
 import time
 from contextlib import closing
@@ -35,11 +35,15 @@ def register(app: typer.Typer) -> None:
     app.add_typer(family, name="jobs")
     app.command("logs")(logs)
     app.command("cancel")(cancel)
+    app.command("pause")(pause)
+    app.command("resume")(resume)
 
 
 def list_jobs(
     context: typer.Context,
-    state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="queued, running, pausing, paused, succeeded, failed or cancelled.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Print at most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -96,6 +100,26 @@ def cancel(job: JobId, as_json: AsJson = False) -> None:
         return
     is_ending = record.cancel_requested and not record.is_terminal
     typer.echo(f"{record.state}, ends at its next step" if is_ending else record.state)
+
+
+def pause(job: JobId, as_json: AsJson = False) -> None:
+    """Set a job aside; a running one stops after its step. It goes on exactly there with `unroll resume`."""
+    with unroll.Client() as client:
+        record = client.jobs.pause(job)
+    if as_json:
+        print_json(dump(record))
+        return
+    typer.echo("pausing, stops after its step" if record.state == "pausing" else record.state)
+
+
+def resume(job: JobId, as_json: AsJson = False) -> None:
+    """Queue a paused job again. A pause that is under way is withdrawn."""
+    with unroll.Client() as client:
+        record = client.jobs.resume(job)
+    if as_json:
+        print_json(dump(record))
+        return
+    typer.echo(record.state)
 
 
 def _row(record: "JobRecord") -> tuple[object, ...]:

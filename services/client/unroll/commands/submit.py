@@ -1,4 +1,4 @@
-"""`submit`: a file and a few wishes become a job. Knows the names of the commonest fields and not one default."""
+"""`submit` and `retry`: a file, or a job that ended, and a few wishes become a job. Knows not one default."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import unroll
+from unroll.commands.jobs import JobId
 from unroll.commands.service import AsJson
 from unroll.commands.watch import watch_job
 from unroll.errors import ConfigurationError
@@ -24,6 +25,7 @@ MODEL, TRAIN = "Model", "Training"
 
 def register(app: typer.Typer) -> None:
     app.command("submit")(submit)
+    app.command("retry")(retry)
 
 
 def submit(
@@ -105,6 +107,27 @@ def submit(
         elif of_file:
             raise typer.BadParameter("it belongs to a file that is uploaded", param_hint=f"--{next(iter(of_file))}")
         record = client.jobs.submit(idempotency_key=idempotency_key, **body)
+        _report(record, as_json=as_json, is_line=watch, is_last=not watch)
+        if watch:
+            watch_job(client, record.id, as_json=as_json)
+
+
+def retry(
+    job: JobId,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=JSON", help="What to change: train.max_steps=9000; repeatable."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Watch the job until it ends.")] = False,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key answers the same job again.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a new job that goes on from the last checkpoint of one that has ended, and print its id."""
+    changes: dict[str, Any] = {}
+    for field, value in map(_setting, settings or []):
+        _put(changes, field, value)
+    with unroll.Client() as client:
+        record = client.jobs.retry(job, idempotency_key=idempotency_key, **changes)
         _report(record, as_json=as_json, is_line=watch, is_last=not watch)
         if watch:
             watch_job(client, record.id, as_json=as_json)

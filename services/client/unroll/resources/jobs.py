@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, list, follow, wait, cancel. Knows no default of a spec: those are the server's."""
+"""Jobs over HTTP: submit, list, follow, wait, pause, cancel. Knows no default of a spec: those are the server's."""
 
 import json
 import uuid
@@ -39,6 +39,22 @@ class Jobs:
     def cancel(self, job: str) -> JobRecord:
         """Ask for its end; a job that has ended stays as it is. Raises NotFoundError."""
         return self._record("POST", f"{_path(job)}/cancel", is_idempotent=True)
+
+    def pause(self, job: str) -> JobRecord:
+        """Set it aside; a running job stops after its step, with a checkpoint. Raises NotFoundError."""
+        return self._record("POST", f"{_path(job)}/pause", is_idempotent=True)
+
+    def resume(self, job: str) -> JobRecord:
+        """Queue a paused job again; it goes on exactly where it stopped. Raises NotFoundError."""
+        return self._record("POST", f"{_path(job)}/resume", is_idempotent=True)
+
+    def retry(self, job: str, *, idempotency_key: str | None = None, **changes: Any) -> JobRecord:
+        """Queue a new job that goes on where an ended one stopped: `retry(job, train={"max_steps": 9000})`.
+
+        Raises NotFoundError, ConflictError while it has not ended, InvalidRequestError for what cannot be changed.
+        """
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return self._record("POST", f"{_path(job)}/retry", json=changes, headers=headers, is_idempotent=True)
 
     def delete(self, job: str) -> dict[str, Any]:
         """Delete it with all it made. Raises NotFoundError, and ConflictError while it has not ended."""
