@@ -12,6 +12,7 @@ UnrollError
 ├── NotFound                no such thing, for this tenant
 ├── Conflict                the thing is there, in a state that forbids the request
 ├── TooManyRequests         this key asks more often than it may; try again after `retry_after` seconds
+│   └── QuotaExceeded       its tenant has as much as it may have
 ├── Overloaded              too much at once; try again later
 ├── Unavailable             a part of the service does not answer; try again later
 ├── CorruptCheckpoint       a checkpoint folder that is incomplete, altered or unsigned
@@ -79,6 +80,10 @@ class TooManyRequests(UnrollError):
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QuotaExceeded(TooManyRequests):
+    """The tenant has as much as it may have; nothing is wrong with the request."""
 
 
 class Overloaded(UnrollError):

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 
@@ -13,7 +14,7 @@ KEY_PREFIX = "unroll-"
 DEFAULT_TENANT = "default"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _SAMPLING = ("/v1/completions", "/v1/predict", "/v1/inspect")
-_KEYS = "/v1/keys"
+_FOR_ADMINS = re.compile(r"/v1/(keys|tenants)(/|$)")
 
 
 class Access:
@@ -69,7 +70,7 @@ class Access:
 
 def scope_of(method: str, path: str) -> Scope:
     """What a key must be allowed for a request."""
-    if path == _KEYS or path.startswith(_KEYS + "/"):
+    if _FOR_ADMINS.match(path):
         return Scope.ADMIN
     if path in _SAMPLING:
         return Scope.SAMPLE

@@ -21,7 +21,7 @@ from starlette.requests import HTTPConnection
 
 from rnncore.errors import Forbidden, NotFound, Unavailable, UnrollError
 from services.access import SAFE_METHODS, Access, sampler_token
-from services.api import completions, datasets, jobs, keys, models
+from services.api import completions, datasets, jobs, keys, models, tenants
 from services.api.rooms import Rooms
 from services.door import Door
 from services.exporter.collector import QueueCollector
@@ -34,6 +34,7 @@ from services.jobqueue.records import JobRecord
 from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.snapshot import QueueSnapshot, queue_snapshot
 from services.jobqueue.stream import EventStream
+from services.jobqueue.tenants import Tenants
 from services.settings import Settings
 from services.storage import Storage
 from services.web import pages, sessions
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         queue=queue,
         access=access,
+        tenants=Tenants(scripts),
         events=EventStream(settings.redis_url or ""),
         storage=Storage(settings.storage_url),
         sampler=_sampler(settings),
@@ -80,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for router in (datasets.router, jobs.router, models.router, completions.router, keys.router):
+    for router in (datasets.router, jobs.router, models.router, completions.router, keys.router, tenants.router):
         app.include_router(router)
     _add_faults(app)
     registry = CollectorRegistry()

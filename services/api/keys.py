@@ -6,12 +6,13 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from services.api.rooms import Deleted, InRooms, Page, Tenant, errors, page
+from services.api.tenants import TENANT_PATTERN
 from services.jobqueue.api_keys import ApiKey, Scope
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
 _Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
-_TenantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+_TenantName = Annotated[str, Field(pattern=TENANT_PATTERN)]
 
 
 class KeyRequest(BaseModel):

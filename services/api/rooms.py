@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from services.access import Access
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.stream import EventStream
+from services.jobqueue.tenants import Tenants
 from services.settings import Settings
 from services.storage import Storage
 
@@ -23,6 +24,7 @@ class Rooms:
     settings: Settings
     queue: JobQueue
     access: Access
+    tenants: Tenants
     events: EventStream
     storage: Storage
     sampler: httpx.AsyncClient

@@ -53,11 +53,11 @@ class ApiKeys:
     def put_first(self, digest: str, key: ApiKey) -> None:
         """As `put`, once for each digest: a first key that was revoked does not come back with the next start."""
         with self._scripts.faults():
-            is_known = self._redis.hget(keys.COUNTERS, "first_key") == digest
+            is_known = self._redis.get(keys.FIRST_KEY) == digest
         if not is_known:
             self.put(digest, key)
             with self._scripts.faults():
-                self._redis.hset(keys.COUNTERS, "first_key", digest)
+                self._redis.set(keys.FIRST_KEY, digest)
 
     def find(self, digest: str) -> ApiKey | None:
         """What the key whose HMAC is `digest` may do; None for one unknown, revoked or expired."""

@@ -8,6 +8,9 @@
 | jobs:TENANT | zset | every job of a tenant by sequence |
 | ready:TENANT | zset | jobs that may start, by (9 - priority) * 2^40 + sequence |
 | tenants | zset | tenants with ready jobs, by virtual time |
+| limits | hash | tenant -> JSON of its share and quotas |
+| virtual_times | hash | tenant -> virtual time of its next turn |
+| running:TENANT | set | jobs of a tenant that have a worker |
 | leases | zset | running jobs by the time (ms) their lease ends |
 | backoff | zset | jobs that wait before they are ready again, by due time (ms) |
 | paused | zset | jobs that their owner set aside, by time (ms) |
@@ -16,6 +19,7 @@
 | datasets:TENANT | zset | data sets of a tenant by time (ms) |
 | dataset:ID | hash | one data set: tenant, record (JSON), uses |
 | keys | hash | HMAC of an API key -> JSON of what it may do |
+| first_key | string | HMAC of the key in UNROLL_HOME/api_key that was let in last |
 | key_ids | hash | id of an API key -> its HMAC |
 | rate:KEY | string | when the next request of a limited key is due (ms) |
 | counters | hash | totals for the metrics |
@@ -45,6 +49,10 @@ def ready(tenant: str) -> str:
     return f"{PREFIX}ready:{tenant}"
 
 
+def running(tenant: str) -> str:
+    return f"{PREFIX}running:{tenant}"
+
+
 def dataset(dataset_id: str) -> str:
     return f"{PREFIX}dataset:{dataset_id}"
 
@@ -57,7 +65,9 @@ TENANTS = f"{PREFIX}tenants"
 LEASES = f"{PREFIX}leases"
 BACKOFF = f"{PREFIX}backoff"
 PAUSED = f"{PREFIX}paused"
+LIMITS = f"{PREFIX}limits"
 API_KEYS = f"{PREFIX}keys"
+FIRST_KEY = f"{PREFIX}first_key"
 API_KEY_IDS = f"{PREFIX}key_ids"
 COUNTERS = f"{PREFIX}counters"
 BELL = f"{PREFIX}bell"

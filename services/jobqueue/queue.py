@@ -8,13 +8,15 @@ import secrets
 from collections.abc import Sequence
 from hashlib import sha256
 
-from rnncore.errors import Conflict, NotFound
+from rnncore.errors import Conflict, NotFound, QuotaExceeded
 from rnncore.spec import JobSpec
 from services.jobqueue import keys
 from services.jobqueue.records import Checkpoint, Dataset, Event, JobRecord, JobState, QueuePlace
 from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.tenants import Tenants
 
 _SCAN = 100
+_QUOTA_SECONDS = 30
 
 
 class JobQueue:
@@ -23,6 +25,7 @@ class JobQueue:
     def __init__(self, scripts: RedisScripts, *, idempotency_seconds: int = 86_400) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
+        self._tenants = Tenants(scripts)
         self._idempotency_seconds = idempotency_seconds
 
     def ping(self) -> None:
@@ -33,7 +36,8 @@ class JobQueue:
     def submit(self, tenant: str, spec: JobSpec, *, idempotency_key: str | None = None) -> JobRecord:
         """Queues `spec`; durable on return. The same key again answers the job it made.
 
-        Raises NotFound naming the field if a data set is not there, Conflict if the key was used for another spec.
+        Raises NotFound naming the field if a data set is not there, Conflict if the key was used for another spec,
+        QuotaExceeded if the tenant has as many jobs ready as it may.
         """
         body = spec.model_dump_json()
         answer, detail = self._scripts.run(
@@ -53,6 +57,11 @@ class JobQueue:
             raise Conflict(
                 f"Idempotency-Key was used for {detail} with another body; send a new key for a new job",
                 param="Idempotency-Key",
+            )
+        if answer == "quota":
+            raise QuotaExceeded(
+                f"tenant {tenant} has {detail} jobs ready to start, as many as it may; cancel some or submit later",
+                retry_after=_QUOTA_SECONDS,
             )
         if answer == "no_dataset":
             raise NotFound(f"no data set {getattr(spec, detail)}; list yours at GET /v1/datasets", param=detail)
@@ -189,7 +198,9 @@ class JobQueue:
             if rank is None:
                 waiting = self._redis.zcard(keys.ready(fields["tenant"]))
                 return QueuePlace(position=waiting + 1, reason="backoff")
-        return QueuePlace(position=rank + 1, reason="no_free_worker")
+        tenant = self._tenants.get(fields["tenant"])
+        is_full = tenant.max_running is not None and tenant.running >= tenant.max_running
+        return QueuePlace(position=rank + 1, reason="quota" if is_full else "no_free_worker")
 
 
 class _Ids:

@@ -51,7 +51,7 @@ class QueuePlace(_Record):
     """Why a queued job waits. `position` 1 is next."""
 
     position: int
-    reason: Literal["no_free_worker", "backoff"]
+    reason: Literal["no_free_worker", "backoff", "quota"]
 
 
 class JobError(_Record):

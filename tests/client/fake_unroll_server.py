@@ -104,7 +104,7 @@ class FakeServer:
                 self.rfile.readline()
                 return body
 
-            do_GET = do_POST = do_DELETE = answer  # noqa: N815  # the names that http.server calls
+            do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815  # the names that http.server calls
 
             def log_message(self, format: str, *args: object) -> None: ...
 

@@ -58,6 +58,15 @@ def test_keys_are_made_shown_once_and_revoked(server, unroll_command):
     assert unroll_command("keys", "create", "--expires", "soon").exit_code == 2
 
 
+def test_limits_of_a_tenant_change_alone_or_are_lifted(server, unroll_command):
+    now = {"id": "lab", "weight": 2.0, "max_running": 4, "max_queued": 9, "running": 1, "queued": 3}
+    server.on("GET", "/v1/tenants/lab", answer(now))
+    server.on("PUT", "/v1/tenants/lab", answer(now | {"max_running": 5, "max_queued": None}))
+    shown = unroll_command("tenants", "set", "lab", "--max-running", "5", "--max-queued", "-1")
+    assert server.asked("PUT", "/v1/tenants/lab")[0].json() == {"weight": 2.0, "max_running": 5}
+    assert shown.stdout.splitlines()[1].split() == ["lab", "2", "1", "5", "3", "-"]
+
+
 def test_pause_and_resume_tell_the_state_that_the_server_answers(server, unroll_command):
     server.on("POST", f"/v1/jobs/{JOB}/pause", answer(record("pausing")), answer(record("paused")))
     server.on("POST", f"/v1/jobs/{JOB}/resume", answer(record("queued")))

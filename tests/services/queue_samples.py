@@ -66,6 +66,7 @@ def contents(scripts: RedisScripts) -> dict[str, Any]:
         "list": lambda key: redis.lrange(key, 0, -1),
         "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
         "stream": redis.xrange,
+        "set": lambda key: sorted(redis.smembers(key)),
     }
     return {key: read[redis.type(key)](key) for key in sorted(redis.keys("*"))}
 
@@ -82,6 +83,9 @@ def audit(scripts: RedisScripts) -> None:
     jobs = jobs_in(found)
     assert _places(found) == {job_id: _place_of(job) for job_id, job in jobs.items()}
     _audit_ready(found, jobs)
+    working = {(job["tenant"], job_id) for job_id, job in jobs.items() if job["state"] in ("running", "pausing")}
+    start = f"{PREFIX}running:"
+    assert {(key.removeprefix(start), i) for key in found if key.startswith(start) for i in found[key]} == working
     _audit_indexes(found, jobs)
     _audit_uses(found, jobs)
     for job_id, job in jobs.items():

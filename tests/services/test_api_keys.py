@@ -8,7 +8,8 @@ import pytest
 from api_service import Api
 from test_api_door import cookie_of, routes
 
-from services.access import scope_of
+from services.access import Access, scope_of
+from services.jobqueue.api_keys import ApiKeys
 
 SCOPES = ("read", "train", "sample", "admin")
 
@@ -86,6 +87,19 @@ def test_last_key_that_may_make_others_stays(api: Api) -> None:
     assert api.client.delete("/v1/keys/first").status_code == 200
     with api.client_with(made["key"]) as client:
         assert client.get("/v1/keys").status_code == 200
+
+
+def test_first_key_once_revoked_does_not_come_back_with_the_next_start(api: Api) -> None:
+    create(api, scopes=["admin"])
+    assert api.client.delete("/v1/keys/first").status_code == 200
+    Access(ApiKeys(api.scripts), api.settings.secret).admit_first_key(api.settings)
+    assert api.client.get("/v1/jobs").status_code == 401
+    assert api.anonymous.get("/healthz").status_code == 200
+
+
+def test_keys_do_no_harm_to_the_metrics(api: Api) -> None:
+    create(api, requests_per_minute=5)
+    assert "unroll_queue_depth" in api.client.get("/metrics").text
 
 
 def test_key_asks_as_often_as_it_may_and_harms_no_other(api: Api) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from unroll.commands import datasets, jobs, keys, lecture, machine, models, service, submit, verify, watch
+from unroll.commands import datasets, jobs, keys, lecture, machine, models, service, submit, tenants, verify, watch
 from unroll.errors import UnrollError
 from unroll.terminal import note
 
@@ -50,6 +50,7 @@ verify.register(app)
 models.register(app)
 datasets.register(app)
 keys.register(app)
+tenants.register(app)
 lecture.register(app)
 
 

@@ -11,6 +11,7 @@ from unroll.resources.datasets import Datasets
 from unroll.resources.jobs import Jobs
 from unroll.resources.keys import Keys
 from unroll.resources.models import Models
+from unroll.resources.tenants import Tenants
 from unroll.transport import Transport
 
 
@@ -44,6 +45,7 @@ class Client:
         self.jobs = Jobs(self._transport)
         self.models = Models(self._transport)
         self.keys = Keys(self._transport)
+        self.tenants = Tenants(self._transport)
         self.completions = Completions(self._transport)
 
     def readiness(self) -> Readiness:

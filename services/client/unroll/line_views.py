@@ -8,7 +8,11 @@ from unroll.job_progress import JobProgress
 from unroll.terminal import dump, duration, number, one_line, print_json, visible
 from unroll.types import Event
 
-REASONS = {"no_free_worker": "waits for a free worker", "backoff": "waits before the next attempt"}
+REASONS = {
+    "no_free_worker": "waits for a free worker",
+    "backoff": "waits before the next attempt",
+    "quota": "waits for its tenant's quota",
+}
 
 
 class LinesView:

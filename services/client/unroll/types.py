@@ -100,6 +100,18 @@ class ApiKey(_Answer):
     key: str | None = None
 
 
+class Tenant(_Answer):
+    """What a tenant may take (null: any number), and what it has now."""
+
+    id: str
+    object: str = "tenant"
+    weight: float = 1.0
+    max_running: int | None = None
+    max_queued: int | None = None
+    running: int = 0
+    queued: int = 0
+
+
 class Metrics(_Answer):
     """One row of a job's history. Losses in nats per symbol."""
 

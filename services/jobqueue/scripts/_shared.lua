@@ -33,7 +33,8 @@ local function make_ready(id)
   local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'priority', 'seq')
   if not redis.call('ZSCORE', P .. 'tenants', job[1]) then
     local first = redis.call('ZRANGE', P .. 'tenants', 0, 0, 'WITHSCORES')
-    local present = tonumber(first[2] or redis.call('HGET', P .. 'counters', 'virtual_time') or 0)
+    -- The first may be a tenant that its quota held back: what it did not take is not saved up for others either.
+    local present = math.max(tonumber(first[2] or 0), tonumber(redis.call('HGET', P .. 'counters', 'virtual_time') or 0))
     local own = tonumber(redis.call('HGET', P .. 'virtual_times', job[1]) or 0)
     redis.call('ZADD', P .. 'tenants', math.max(present, own), job[1])
   end
@@ -49,11 +50,23 @@ local function remove_ready(id, tenant)
   end
 end
 
+-- What a tenant may take: TenantLimits as a table.
+local function limits_of(tenant)
+  local raw = redis.call('HGET', P .. 'limits', tenant)
+  return raw and cjson.decode(raw) or {}
+end
+
+-- The worker of a job is free again.
+local function leave_worker(id)
+  redis.call('ZREM', P .. 'leases', id)
+  redis.call('SREM', P .. 'running:' .. redis.call('HGET', P .. 'job:' .. id, 'tenant'), id)
+end
+
 -- Ends a job for good and gives back what it held.
 local function finish(id, state, reason)
   local key = P .. 'job:' .. id
   local job = redis.call('HMGET', key, 'tenant', 'cell', 'dataset', 'validation_dataset')
-  redis.call('ZREM', P .. 'leases', id)
+  leave_worker(id)
   redis.call('ZREM', P .. 'backoff', id)
   redis.call('ZREM', P .. 'paused', id)
   remove_ready(id, job[1])
@@ -70,7 +83,7 @@ end
 -- Sets a job aside until its owner resumes it.
 local function pause(id)
   remove_ready(id, redis.call('HGET', P .. 'job:' .. id, 'tenant'))
-  redis.call('ZREM', P .. 'leases', id)
+  leave_worker(id)
   redis.call('ZREM', P .. 'backoff', id)
   redis.call('ZADD', P .. 'paused', now(), id)
   redis.call('HSET', P .. 'job:' .. id, 'state', 'paused', 'reason', 'paused')
@@ -82,7 +95,7 @@ local function requeue(id, reason, delay)
   if redis.call('HGET', P .. 'job:' .. id, 'state') == 'pausing' then
     return pause(id)
   end
-  redis.call('ZREM', P .. 'leases', id)
+  leave_worker(id)
   redis.call('HSET', P .. 'job:' .. id, 'state', 'queued', 'reason', reason)
   if delay > 0 then
     redis.call('ZADD', P .. 'backoff', now() + delay, id)

@@ -20,15 +20,27 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'backoff', '-inf', now(), '
   redis.call('ZREM', P .. 'backoff', id)
   make_ready(id)
 end
-local first = redis.call('ZRANGE', P .. 'tenants', 0, 0, 'WITHSCORES')
-if not first[1] then
+-- The tenant whose turn is next, of those that may have one more worker (start-time fair queueing, Goyal 1996).
+local waiting = redis.call('ZRANGE', P .. 'tenants', 0, -1, 'WITHSCORES')
+local tenant, time, limits
+for i = 1, #waiting, 2 do
+  limits = limits_of(waiting[i])
+  if redis.call('SCARD', P .. 'running:' .. waiting[i]) < (limits.max_running or math.huge) then
+    tenant, time = waiting[i], tonumber(waiting[i + 1])
+    break
+  end
+end
+if not tenant then
   return false
 end
-local tenant, time = first[1], tonumber(first[2])
+-- A tenant that its quota held back saved up no turns.
+time = math.max(time, tonumber(redis.call('HGET', P .. 'counters', 'virtual_time') or 0))
 local id = redis.call('ZRANGE', P .. 'ready:' .. tenant, 0, 0)[1]
-redis.call('HSET', P .. 'virtual_times', tenant, time + 1)
-redis.call('HSET', P .. 'counters', 'virtual_time', time)
-redis.call('ZADD', P .. 'tenants', time + 1, tenant)
+local after = time + 1 / (limits.weight or 1)
+redis.call('HSET', P .. 'virtual_times', tenant, string.format('%.17g', after))
+redis.call('HSET', P .. 'counters', 'virtual_time', string.format('%.17g', time))
+redis.call('ZADD', P .. 'tenants', string.format('%.17g', after), tenant)
+redis.call('SADD', P .. 'running:' .. tenant, id)
 remove_ready(id, tenant)
 local key = P .. 'job:' .. id
 redis.call('HINCRBY', key, 'epoch', 1)

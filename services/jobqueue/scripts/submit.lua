@@ -1,5 +1,5 @@
 -- ARGV: id tenant spec dataset validation_dataset priority cell idempotency_key body_hash idempotency_seconds
--- Answers {created|existing, id}, {conflict, id} or {no_dataset, field}.
+-- Answers {created|existing, id}, {conflict, id}, {no_dataset, field} or {quota, max_queued}.
 local id, tenant = ARGV[1], ARGV[2]
 local idempotency = P .. 'idempotency:' .. tenant .. ':' .. ARGV[8]
 if redis.call('EXISTS', P .. 'job:' .. id) == 1 then
@@ -17,6 +17,10 @@ for i, field in ipairs({'dataset', 'validation_dataset'}) do
   if set ~= '' and redis.call('HGET', P .. 'dataset:' .. set, 'tenant') ~= tenant then
     return {'no_dataset', field}
   end
+end
+local most = limits_of(tenant).max_queued
+if most and redis.call('ZCARD', P .. 'ready:' .. tenant) >= most then
+  return {'quota', tostring(most)}
 end
 local seq = redis.call('INCR', P .. 'sequence')
 redis.call('HSET', P .. 'job:' .. id, 'id', id, 'tenant', tenant, 'spec', ARGV[3], 'dataset', ARGV[4],

@@ -1,0 +1,31 @@
+"""Tenants over HTTP: their share of the workers and their quotas. Needs a key with scope admin."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from unroll.transport import Transport, identifier
+from unroll.types import Tenant
+
+
+class Tenants:
+    """The tenants of the installation."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self) -> Iterator[Tenant]:
+        """Those with a key or with limits, by name, with what each has running and ready."""
+        return self._transport.pages(Tenant, "/v1/tenants")
+
+    def get(self, tenant: str) -> Tenant:
+        """One tenant."""
+        return self._transport.parse(Tenant, self._transport.decode(self._transport.request("GET", _path(tenant))))
+
+    def put(self, tenant: str, **limits: Any) -> Tenant:
+        """Set all its limits: `put("lab", weight=2, max_running=4, max_queued=1000)`; one left out is lifted."""
+        answer = self._transport.request("PUT", _path(tenant), json=limits, is_idempotent=True)
+        return self._transport.parse(Tenant, self._transport.decode(answer))
+
+
+def _path(tenant: str) -> str:
+    return f"/v1/tenants/{identifier('tenant', tenant)}"
