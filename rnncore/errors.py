@@ -16,6 +16,7 @@ UnrollError
 ├── Overloaded              too much at once; try again later
 ├── Unavailable             a part of the service does not answer; try again later
 ├── CorruptCheckpoint       a checkpoint folder that is incomplete, altered or unsigned
+├── TimedOut                a job took longer than it was to take in all
 ├── NonFiniteLoss           training left the numbers; retrying the same job cannot help
 └── Stopped                 training was told to stop; not a fault
     ├── Cancelled           by its owner
@@ -96,6 +97,10 @@ class Unavailable(UnrollError):
 
 class CorruptCheckpoint(UnrollError):
     """A checkpoint that must not be used."""
+
+
+class TimedOut(UnrollError):
+    """The job's wall-clock limit is over."""
 
 
 class NonFiniteLoss(UnrollError):

@@ -150,6 +150,20 @@ class TrainSpec(_Part):
         return self
 
 
+class ResourcesSpec(_Part):
+    """What a job runs on."""
+
+    num_workers: int = Field(default=1, ge=1, le=256, description="Workers that train the job together.")
+    gpus_per_worker: int | None = Field(
+        default=None, ge=0, le=1, description="1: waits for a GPU. 0: keeps off GPUs. null: a GPU where one is free."
+    )
+
+    @property
+    def needs(self) -> Literal["any", "cpu", "gpu"]:
+        """The kind of seat that every worker of the job has to have."""
+        return "any" if self.gpus_per_worker is None else "gpu" if self.gpus_per_worker else "cpu"
+
+
 class JobSpec(_Part):
     """One training job, as asked for. Never changes after submission; what happens to it is the JobRecord's."""
 
@@ -170,7 +184,14 @@ class JobSpec(_Part):
     )
     model: ModelSpec = Field(default_factory=ModelSpec)
     train: TrainSpec = Field(default_factory=TrainSpec)
+    resources: ResourcesSpec = Field(default_factory=ResourcesSpec)
     priority: int = Field(default=5, ge=0, le=9, description="9 runs first.")
+    timeout_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=365 * 86_400,
+        description="Seconds after its first start, waiting included, when the job fails; null: never.",
+    )
     max_attempts: int = Field(
         default=3, ge=1, le=20, description="Failures of the job itself before it is failed for good."
     )

@@ -50,7 +50,7 @@ _STOP_SECONDS = 3
 
 def create_app(settings: Settings) -> FastAPI:
     """The public application. Redis is not needed to make it, only to answer."""
-    scripts = RedisScripts(settings.redis_url or "")
+    scripts = RedisScripts(settings.redis_url or "", settings.secret)
     queue = JobQueue(scripts, idempotency_seconds=int(min(settings.retention_days, 30) * 86_400))
     access = Access(ApiKeys(scripts), settings.secret)
     rooms = Rooms(

@@ -7,8 +7,12 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
+from rnncore.errors import Unavailable
 from services.embedded_redis import redis_command
-from services.settings import Settings
+from services.jobqueue.audit import audit
+from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.snapshot import queue_snapshot
+from services.settings import Settings, embedded_socket
 
 _NEEDED_BYTES = 2 << 30
 
@@ -19,6 +23,24 @@ def examine(settings: Settings, say: Callable[[str], None]) -> int:
     for is_well, text in findings:
         say(f"{'ok  ' if is_well else 'FAIL'} {text}")
     return 0 if all(is_well for is_well, _ in findings) else 1
+
+
+def examine_queue(settings: Settings, say: Callable[[str], None]) -> int:
+    """Says which invariants of the queue are broken; 0 if none is. The queue may be at work; nothing is changed."""
+    url = settings.redis_url or f"unix://{embedded_socket(settings.root)}"
+    scripts = RedisScripts(url, settings.secret)
+    try:
+        jobs, broken = queue_snapshot(scripts).jobs, audit(scripts)
+    except Unavailable as error:
+        say(f"FAIL {error}; start the service with `unroll up`, or name its Redis in REDIS_URL")
+        return 1
+    finally:
+        scripts.close()
+    for line in broken:
+        say(f"FAIL {line}")
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(jobs.items()) if count) or "no jobs"
+    say(f"{'FAIL' if broken else 'ok  '} {counts}; {len(broken)} broken invariants")
+    return 1 if broken else 0
 
 
 def _python() -> tuple[bool, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.doctor import examine
+from services.doctor import examine, examine_queue
 from services.settings import Settings
 from services.stack import Stack, StartError
 
@@ -23,11 +23,12 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start everything and stay; Ctrl-C stops it")
     commands.add_parser("down", help="stop the service that was started with `up`")
-    commands.add_parser("doctor", help="look for what keeps the service from running here")
-    command = parser.parse_args().command
-    settings = Settings()
+    doctor = commands.add_parser("doctor", help="look for what keeps the service from running here")
+    doctor.add_argument("--queue", action="store_true", help="check what lies in Redis instead")
+    asked = parser.parse_args()
+    command, settings = asked.command, Settings()
     if command == "doctor":
-        sys.exit(examine(settings, say))
+        sys.exit(examine_queue(settings, say) if asked.queue else examine(settings, say))
     sys.exit(up(settings) if command == "up" else down(settings))
 
 

@@ -90,6 +90,12 @@ class Settings(BaseSettings):
         validation_alias="UNROLL_LEASE_SECONDS",
         description="A job whose trainer is silent so long runs again.",
     )
+    stall_seconds: float = Field(
+        900.0,
+        ge=1,
+        validation_alias="UNROLL_STALL_SECONDS",
+        description="A trainer that tells nothing of its job so long is stuck: it is ended, the job runs again.",
+    )
     max_upload_bytes: int = Field(
         512 * MEGABYTE,
         ge=1,
@@ -100,7 +106,7 @@ class Settings(BaseSettings):
         90,
         gt=0,
         validation_alias="UNROLL_RETENTION_DAYS",
-        description="Days an idempotency key is remembered at most.",
+        description="Days an ended job is kept; an idempotency key lives 30 of them at most.",
     )
     dispatcher_metrics_port: int = Field(
         0,
@@ -170,6 +176,11 @@ def socket_folder(root: Path) -> Path:
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a private folder of this user; remove it")
     return folder
+
+
+def embedded_socket(root: Path) -> Path:
+    """Where the embedded Redis of the home `root` listens."""
+    return socket_folder(root) / "redis.sock"
 
 
 def private_value(path: Path, prefix: str = "") -> str:

@@ -14,7 +14,7 @@ from services.embedded_redis import redis_arguments, redis_command
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
 from services.processes import Child, free_port
-from services.settings import Settings, socket_folder
+from services.settings import Settings, embedded_socket, socket_folder
 
 START_SECONDS = 180
 _LOOK_SECONDS = 0.1
@@ -92,7 +92,7 @@ class Stack:
         shutil.rmtree(self._sockets, ignore_errors=True)
 
     def _start_redis(self) -> None:
-        socket_path, data = self._sockets / "redis.sock", self._home / "redis"
+        socket_path, data = embedded_socket(self._home), self._home / "redis"
         data.mkdir(mode=0o700, exist_ok=True)
         url = f"unix://{socket_path}"
         self._environment["REDIS_URL"] = url

@@ -18,6 +18,7 @@ from services.processes import Child
 
 pytest_plugins = ["tests.service_fixtures"]
 
+SECRET = "a secret of the tests"
 _LOOK_SECONDS = 0.005
 
 
@@ -98,7 +99,7 @@ def redis_server(start_redis: Callable[[], RedisServer]) -> RedisServer:
 @pytest.fixture
 def scripts(redis_server: RedisServer) -> Iterator[RedisScripts]:
     """The queue's scripts on an empty Redis. Afterwards every key must bear the queue's prefix."""
-    scripts = RedisScripts(redis_server.url)
+    scripts = RedisScripts(redis_server.url, SECRET.encode())
     scripts.redis.flushall()
     yield scripts
     strangers = [key for key in scripts.redis.keys("*") if not key.startswith(PREFIX)]

@@ -4,11 +4,13 @@
 """
 
 import logging
+import math
 import os
 import secrets
 import signal
 import threading
 import time
+from collections import Counter as Counted
 from typing import Any, Literal, NamedTuple, cast
 
 import ray
@@ -18,9 +20,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rnncore.errors import Overloaded, Unavailable
 from services.jobqueue import claims
-from services.jobqueue.records import Claim
+from services.jobqueue.queue import JobQueue
+from services.jobqueue.records import Capacity, Claim, Seats
 from services.jobqueue.scripts import RedisScripts
+from services.retention import trim
 from services.settings import Settings
+from services.storage import Storage
 from workers.trainer import TrainerActor
 
 log = logging.getLogger(__name__)
@@ -30,7 +35,8 @@ _POLL_SECONDS = 0.5
 _RAY_FAULTS = 20
 _JOBS_PER_TRAINER = 100
 _CLEAN_ENDS = ("succeeded", "suspended")
-_PREEMPT_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
+_TRIM_SECONDS = 3600.0
 _PASSED_ON = ("UNROLL_", "REDIS_")
 
 CLAIMS = Counter("unroll_dispatcher_claims", "Jobs handed to a trainer.", ["start"])
@@ -45,16 +51,25 @@ class _Work(NamedTuple):
 class _Seat:
     """One place for a trainer on one node: the actor that sits there, and what it is at."""
 
-    def __init__(self, name: str, node_id: str, *, threads: int, num_gpus: int) -> None:
+    def __init__(self, name: str, node_id: str, *, threads: int, num_gpus: int, memory: int) -> None:
         self.name = name
         self.node_id = node_id
         self.threads = threads
         self.num_gpus = num_gpus
+        self.memory = memory
         self.actor: Any = None
         self.ready: Any = None
         self.work: _Work | None = None
         self.jobs_run = 0
         self.is_warm = False
+
+    @property
+    def kind(self) -> Literal["cpu", "gpu"]:
+        return "gpu" if self.num_gpus else "cpu"
+
+    @property
+    def is_free(self) -> bool:
+        return self.is_warm and self.work is None
 
 
 class Dispatcher:
@@ -62,10 +77,12 @@ class Dispatcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._scripts = RedisScripts(settings.redis_url or "")
+        self._scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self._seats: dict[str, _Seat] = {}
         self._token: str | None = None
-        self._preempted_at = 0.0
+        self._queue = JobQueue(self._scripts)
+        self._storage = Storage(settings.storage_url)
+        self._looked_at = self._trimmed_at = -math.inf
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -93,25 +110,36 @@ class Dispatcher:
         self._seat_nodes()
         for seat in self._seats.values():
             self._look_after(seat)
-        idle = [seat for seat in self._seats.values() if seat.is_warm and seat.work is None]
-        TRAINERS.labels("idle").set(len(idle))
+        TRAINERS.labels("idle").set(sum(self._free()))
         TRAINERS.labels("busy").set(sum(seat.work is not None for seat in self._seats.values()))
-        for seat in idle:
-            if not self._give_work(seat):
-                break
-        if any(seat.is_warm and seat.work is None for seat in self._seats.values()):
+        while sum(self._free()) and self._give_work():
+            pass
+        self._look_around()
+        if sum(self._free()):
             claims.wait_for_job(self._scripts, _POLL_SECONDS)
         else:
-            self._preempt()
             self._wait_for_trainers()
 
-    def _preempt(self) -> None:
-        """Every place is taken: see whether somebody waits who should not. Not at every round: it reads all leases."""
-        if time.monotonic() - self._preempted_at < _PREEMPT_SECONDS or not self._seats:
+    def _free(self) -> Seats:
+        kinds = Counted(seat.kind for seat in self._seats.values() if seat.is_free)
+        return Seats(kinds["cpu"], kinds["gpu"])
+
+    def _look_around(self) -> None:
+        """What is not needed at every round: leases that ended, somebody who waits and should not, jobs of old."""
+        present = time.monotonic()
+        if present - self._looked_at < _LOOK_SECONDS or not self._seats:
             return
-        self._preempted_at = time.monotonic()
-        if job := claims.preempt(self._scripts):
+        self._looked_at = present
+        kinds = Counted(seat.kind for seat in self._seats.values())
+        memory = max(seat.memory for seat in self._seats.values())
+        claims.publish_capacity(self._scripts, Capacity(Seats(kinds["cpu"], kinds["gpu"]), 1, memory))
+        if not sum(self._free()):
+            claims.reap(self._scripts)
+        if job := claims.preempt(self._scripts, self._free()):
             log.info("%s asked to make place for a job of higher priority", job)
+        if present - self._trimmed_at > _TRIM_SECONDS:
+            self._trimmed_at = present
+            trim(self._queue, self._storage, self._settings.retention_days)
 
     def _seat_nodes(self) -> None:
         nodes = {node["NodeID"]: node["Resources"] for node in cast(Any, ray).nodes() if node["Alive"]}
@@ -122,7 +150,8 @@ class Dispatcher:
                 name = f"trainer-{node_id[:12]}-{number}"
                 if name not in self._seats:
                     threads = max(1, cpus // count)
-                    self._seats[name] = _Seat(name, node_id, threads=threads, num_gpus=1 if gpus else 0)
+                    memory = int(resources.get("memory", 0)) // count
+                    self._seats[name] = _Seat(name, node_id, threads=threads, num_gpus=1 if gpus else 0, memory=memory)
         for name in [name for name, seat in self._seats.items() if seat.node_id not in nodes]:
             self._lost(self._seats.pop(name), "its node left the cluster")
 
@@ -160,13 +189,16 @@ class Dispatcher:
         else:  # still at a job that an earlier dispatcher gave it, whose lease it holds itself
             seat.ready = seat.actor.ping.remote()
 
-    def _give_work(self, seat: _Seat) -> bool:
+    def _give_work(self) -> bool:
         # The token outlives a lost answer, so that asking again gets the same job and not a second one.
         self._token = self._token or secrets.token_hex(16)
-        claim = claims.claim(self._scripts, lease_seconds=self._settings.lease_seconds, token=self._token)
+        claim = claims.claim(
+            self._scripts, lease_seconds=self._settings.lease_seconds, token=self._token, free=self._free()
+        )
         self._token = None
         if claim is None:
             return False
+        seat = next(seat for seat in self._seats.values() if seat.is_free and seat.kind == claim.seat)
         start: Literal["warm", "cold"] = "warm"
         seat.work = _Work(claim, seat.actor.run.remote(tuple(claim), start))
         CLAIMS.labels(start).inc()

@@ -7,6 +7,7 @@ a second. Knows no HTTP and does not choose what to run.
 import importlib
 import logging
 import os
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import ray
@@ -24,15 +25,20 @@ from services.storage import Storage
 from workers.inputs import load_inputs
 from workers.reporter import QueueReporter
 
+_STUCK = 75  # os.EX_TEMPFAIL: the exit status of a trainer that ended itself
+
 log = logging.getLogger(__name__)
 
 
 class Trainer:
     """Runs one job after another in one process. Plain Python; `TrainerActor` is one behind Ray."""
 
-    def __init__(self, settings: Settings, *, threads: int) -> None:
+    def __init__(
+        self, settings: Settings, *, threads: int, end_process: Callable[[], None] = lambda: os._exit(_STUCK)
+    ) -> None:
+        self._end_process = end_process
         self._settings = settings
-        self._scripts = RedisScripts(settings.redis_url or "")
+        self._scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self._queue = JobQueue(self._scripts)
         self._storage = Storage(settings.storage_url)
         self._threads = threads
@@ -45,7 +51,13 @@ class Trainer:
         self._jobs_run += 1
         torch.set_num_threads(self._threads)
         torch.set_default_dtype(torch.float32)
-        held = ClaimedJob(self._scripts, claim, lease_seconds=self._settings.lease_seconds)
+        held = ClaimedJob(
+            self._scripts,
+            claim,
+            lease_seconds=self._settings.lease_seconds,
+            stall_seconds=self._settings.stall_seconds,
+            end_process=self._end_process,
+        )
         with held:
             reporter = QueueReporter(held, self._storage, self._settings.secret)
             try:

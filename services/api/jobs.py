@@ -17,6 +17,7 @@ from rnncore.manifest import INSPECTION, MANIFEST, Manifest
 from rnncore.plans import make_plan
 from rnncore.spec import JobSpec, starting_from
 from services import layout
+from services.api.feasible import check_can_run
 from services.api.history import downsampled
 from services.api.rooms import After, Deleted, InRooms, Limit, Page, Rooms, Tenant, errors, page
 from services.faults import error_answer
@@ -90,7 +91,7 @@ def verify_job(
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> JobRecord:
     """Queues the same job again, to end in the same `parameters_sha256`; the answer is the new job's record."""
-    spec = rooms.queue.job(tenant, job_id).spec.model_copy(update={"verify_of": job_id})
+    spec = rooms.queue.job(tenant, job_id).asked().model_copy(update={"verify_of": job_id})
     return rooms.queue.submit(tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key)
 
 
@@ -111,7 +112,7 @@ def retry_job(
     source = rooms.queue.job(tenant, job_id)
     if not source.state.is_terminal:
         raise Conflict(f"{job_id} is {source.state}; only a job that has ended is tried again", param="job_id")
-    asked = _merged(source.spec.model_dump(mode="json"), changes or {})
+    asked = _merged(source.asked().model_dump(mode="json"), changes or {})
     try:
         spec = JobSpec.model_validate(asked | {"verify_of": None, "retry_of": job_id})
     except ValidationError as error:
@@ -224,6 +225,7 @@ def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
     if spec.validation_dataset:
         validation = rooms.queue.dataset(tenant, spec.validation_dataset, param="validation_dataset")[0].summary
     plan = make_plan(spec, dataset.summary, validation, known)
+    check_can_run(spec, plan, dataset.summary, rooms.queue.capacity())
     if isinstance(plan, TextPlan):
         for number, prompt in enumerate(spec.train.sample_prompts):
             plan.vocabulary.encode(prompt, param=f"train.sample_prompts[{number}]")
@@ -238,7 +240,7 @@ def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
 def _check_repeats(spec: JobSpec, source: JobRecord) -> None:
     if source.state != JobState.SUCCEEDED:
         raise Conflict(f"{source.id} is {source.state}; only a job that succeeded can be verified", param="verify_of")
-    ours, theirs = (one.model_dump(exclude=_FREE_TO_DIFFER) for one in (spec, source.spec))
+    ours, theirs = (one.model_dump(exclude=_FREE_TO_DIFFER) for one in (spec, source.asked()))
     differing = sorted(name for name in ours if ours[name] != theirs[name])
     if differing:
         raise InvalidInput(
@@ -252,9 +254,9 @@ def _check_continues(spec: JobSpec, source: JobRecord) -> None:
     if not source.state.is_terminal:
         raise Conflict(f"{source.id} is {source.state}; only a job that has ended is tried again", param="retry_of")
     kept = _FREE_TO_DIFFER | {"retry_of", "train"}
-    ours, theirs = (one.model_dump(exclude=kept) for one in (spec, source.spec))
+    ours, theirs = (one.model_dump(exclude=kept) for one in (spec, source.asked()))
     differing = [name for name in ours if ours[name] != theirs[name]]
-    ours, theirs = (one.train.model_dump() for one in (spec, source.spec))
+    ours, theirs = (one.train.model_dump() for one in (spec, source.asked()))
     changed = {name for name in ours if ours[name] != theirs[name]}
     differing += [f"train.{name}" for name in sorted(changed - _FREE_IN_RETRY)]
     if differing:

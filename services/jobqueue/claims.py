@@ -6,17 +6,20 @@ notices by a monotonic deadline when nobody has confirmed the lease for too long
 
 import json
 import logging
+import math
 import random
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self
 
-from rnncore.errors import Cancelled, LeaseLost, Unavailable
+from pydantic import ValidationError
+
+from rnncore.errors import Cancelled, LeaseLost, TimedOut, Unavailable
 from rnncore.spec import JobSpec
 from services.jobqueue import keys
-from services.jobqueue.records import Checkpoint, Claim
+from services.jobqueue.records import Capacity, Checkpoint, Claim, Seats
 from services.jobqueue.scripts import RedisScripts
 
 log = logging.getLogger(__name__)
@@ -26,15 +29,39 @@ _BEAT_SECONDS = 0.3
 _FIRST_PAUSE_MS = 2_000
 _LONGEST_PAUSE_MS = 300_000
 _NO_REPORT = 0
+_NONE, _ONE_CPU = Seats(0, 0), Seats(1, 0)
 
 
-def claim(scripts: RedisScripts, *, lease_seconds: float, token: str | None = None) -> Claim | None:
-    """The next job, or None. Ask again with the same `token` if the answer was lost."""
-    answer = scripts.run("claim", token or secrets.token_hex(16), int(lease_seconds * 1000))
-    if not answer:
-        return None
-    job_id, tenant, epoch, held, attempt, spec = answer
-    return Claim(job_id, tenant, int(epoch), held, int(attempt), JobSpec.model_validate_json(spec))
+def claim(
+    scripts: RedisScripts, *, lease_seconds: float, token: str | None = None, free: Seats = _ONE_CPU
+) -> Claim | None:
+    """The next job that fits the free seats, or None. Ask again with the same `token` if the answer was lost.
+
+    A record that is not what the service wrote is set aside, and the next one is handed out.
+    """
+    while answer := scripts.run("claim", token or secrets.token_hex(16), int(lease_seconds * 1000), *free):
+        job_id, tenant, epoch, held, attempt, spec, signature, seat = answer
+        try:
+            if scripts.is_signed(signature, job_id, tenant, spec):
+                return Claim(job_id, tenant, int(epoch), held, int(attempt), JobSpec.model_validate_json(spec), seat)
+        except ValidationError:
+            pass
+        log.error("the record of %s was altered outside the service; set aside", job_id)
+        scripts.run("set_aside", job_id)
+        token = None
+    return None
+
+
+def reap(scripts: RedisScripts) -> None:
+    """What a claim does before it hands out a job: jobs of ended leases and ended pauses are ready again."""
+    scripts.run("claim", secrets.token_hex(16), 0, 0, 0)
+
+
+def publish_capacity(scripts: RedisScripts, capacity: Capacity) -> None:
+    """Tells the queue what its workers could run were they all free."""
+    told = {"workers_per_job": capacity.workers_per_job, "memory": capacity.memory}
+    with scripts.faults():
+        scripts.redis.hset(keys.CAPACITY, mapping=capacity.seats._asdict() | told)
 
 
 def wait_for_job(scripts: RedisScripts, seconds: float) -> None:
@@ -48,27 +75,42 @@ def release(scripts: RedisScripts, held: Claim) -> None:
     scripts.run("release", held.job, held.epoch, held.token)
 
 
-def lose(scripts: RedisScripts, held: Claim) -> None:
+def lose(scripts: RedisScripts, held: Claim, reason: Literal["worker_lost", "no_progress"] = "worker_lost") -> None:
     """Reports that the worker of `held` died; nothing happens if the claim is no longer the present one."""
-    scripts.run("lose", held.job, held.epoch, held.token)
+    scripts.run("lose", held.job, held.epoch, held.token, reason)
 
 
-def preempt(scripts: RedisScripts) -> str | None:
+def preempt(scripts: RedisScripts, free: Seats = _NONE) -> str | None:
     """Asks a running job to make place for a waiting one of its tenant that is more urgent; answers which."""
-    chosen: str | None = scripts.run("preempt")
+    chosen: str | None = scripts.run("preempt", *free)
     return chosen
 
 
 class ClaimedJob:
     """A claim and its lease. Use as a context manager: beats inside, none after."""
 
-    def __init__(self, scripts: RedisScripts, held: Claim, *, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        scripts: RedisScripts,
+        held: Claim,
+        *,
+        lease_seconds: float,
+        stall_seconds: float = math.inf,
+        end_process: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`end_process` is called where nothing else stops a thread that trains and is stuck.
+
+        That is so where it has told nothing for `stall_seconds`, or is still here a lease after the lease was lost.
+        """
         self.claim = held
+        self._stall_seconds = stall_seconds
+        self._end_process = end_process
+        self._told_at = time.monotonic()
         self._scripts = scripts
         self._lease_ms = int(lease_seconds * 1000)
         self._lease_seconds = lease_seconds
         self._deadline = time.monotonic() + lease_seconds
-        self._verdict: Literal["ok", "cancel", "suspend", "lost"] = "ok"
+        self._verdict: Literal["ok", "cancel", "timeout", "suspend", "lost"] = "ok"
         self._report = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{held.job}", daemon=True)
@@ -88,6 +130,12 @@ class ClaimedJob:
             raise LeaseLost(f"{self.claim.job} epoch {self.claim.epoch} is no longer ours")
         if self._verdict == "cancel":
             raise Cancelled(f"{self.claim.job} was cancelled by its owner")
+        if self._verdict == "timeout":
+            raise TimedOut(
+                f"the job took longer than its timeout_seconds of {self.claim.spec.timeout_seconds}; "
+                "retry it with a larger one to go on from its last checkpoint",
+                param="timeout_seconds",
+            )
 
     @property
     def is_to_suspend(self) -> bool:
@@ -107,6 +155,7 @@ class ClaimedJob:
 
         Waits for a Redis that is away as long as the lease lasts.
         """
+        self._told_at = time.monotonic()
         arguments = _arguments(fields or {}, events, publish, drop, totals or {})
         self._report += 1
         while True:
@@ -168,7 +217,20 @@ class ClaimedJob:
             self.longest_gap_seconds = max(self.longest_gap_seconds, now - last)
             last = now
             if self._verdict == "lost" or now > self._deadline:
+                break
+            if now - self._told_at > self._stall_seconds:
+                self._give_up()
                 return
+        if not self._over.wait(self._lease_seconds):
+            log.error("%s goes on a lease after it was lost: ending this process", self.claim.job)
+            self._end_process()
+
+    def _give_up(self) -> None:
+        log.error("%s made no progress for %.0f s: ending this process", self.claim.job, self._stall_seconds)
+        try:
+            lose(self._scripts, self.claim, "no_progress")
+        finally:
+            self._end_process()
 
 
 def _arguments(

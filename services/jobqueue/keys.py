@@ -11,6 +11,12 @@
 | limits | hash | tenant -> JSON of its share and quotas |
 | virtual_times | hash | tenant -> virtual time of its next turn |
 | running:TENANT | set | jobs of a tenant that have a worker |
+| in_use | hash | workers:TENANT, gpus:TENANT -> how many its running jobs have |
+| capacity | hash | what the dispatcher's workers could run: cpu, gpu (seats), workers_per_job, memory (bytes) |
+| reserved | hash | cpu, gpu -> the job that free seats of this kind are kept for |
+| durations | hash | all, tenant:TENANT -> mean worker time (ms) of jobs that succeeded |
+| usage:TENANT | hash | DAY:WHAT -> characters, steps, worker_ms, tokens of one day (days since 1970, UTC) |
+| ended | zset | ended jobs by the time (ms) of their end |
 | leases | zset | running jobs by the time (ms) their lease ends |
 | backoff | zset | jobs that wait before they are ready again, by due time (ms) |
 | paused | zset | jobs that their owner set aside, by time (ms) |
@@ -53,6 +59,10 @@ def running(tenant: str) -> str:
     return f"{PREFIX}running:{tenant}"
 
 
+def usage(tenant: str) -> str:
+    return f"{PREFIX}usage:{tenant}"
+
+
 def dataset(dataset_id: str) -> str:
     return f"{PREFIX}dataset:{dataset_id}"
 
@@ -65,6 +75,9 @@ TENANTS = f"{PREFIX}tenants"
 LEASES = f"{PREFIX}leases"
 BACKOFF = f"{PREFIX}backoff"
 PAUSED = f"{PREFIX}paused"
+ENDED = f"{PREFIX}ended"
+IN_USE = f"{PREFIX}in_use"
+CAPACITY = f"{PREFIX}capacity"
 LIMITS = f"{PREFIX}limits"
 API_KEYS = f"{PREFIX}keys"
 FIRST_KEY = f"{PREFIX}first_key"

@@ -5,18 +5,29 @@ The claim and what a trainer may write with it are in `claims.py`; both speak to
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 
 from rnncore.errors import Conflict, NotFound, QuotaExceeded
 from rnncore.spec import JobSpec
 from services.jobqueue import keys
-from services.jobqueue.records import Checkpoint, Dataset, Event, JobRecord, JobState, QueuePlace
+from services.jobqueue.records import (
+    Capacity,
+    Checkpoint,
+    Dataset,
+    Event,
+    JobError,
+    JobRecord,
+    JobState,
+    QueuePlace,
+    Seats,
+)
 from services.jobqueue.scripts import RedisScripts
-from services.jobqueue.tenants import Tenants
+from services.jobqueue.waiting import queue_places
 
-_SCAN = 100
+_PAGE = 100
 _QUOTA_SECONDS = 30
+_ALTERED = JobError(type="envelope", message="the record of this job was altered outside the service; it was not run")
 
 
 class JobQueue:
@@ -25,7 +36,6 @@ class JobQueue:
     def __init__(self, scripts: RedisScripts, *, idempotency_seconds: int = 86_400) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
-        self._tenants = Tenants(scripts)
         self._idempotency_seconds = idempotency_seconds
 
     def ping(self) -> None:
@@ -40,9 +50,10 @@ class JobQueue:
         QuotaExceeded if the tenant has as many jobs ready as it may.
         """
         body = spec.model_dump_json()
+        job_id = f"job-{secrets.token_hex(8)}"
         answer, detail = self._scripts.run(
             "submit",
-            f"job-{secrets.token_hex(8)}",
+            job_id,
             tenant,
             body,
             spec.dataset,
@@ -52,6 +63,10 @@ class JobQueue:
             idempotency_key or "",
             sha256(body.encode()).hexdigest(),
             self._idempotency_seconds,
+            self._scripts.signature(job_id, tenant, body),
+            spec.resources.needs,
+            spec.resources.num_workers,
+            int(spec.timeout_seconds * 1000) if spec.timeout_seconds else "",
         )
         if answer == "conflict":
             raise Conflict(
@@ -69,12 +84,10 @@ class JobQueue:
 
     def job(self, tenant: str, job_id: str) -> JobRecord:
         """One job. Raises NotFound for another tenant's as for an unknown one."""
-        with self._scripts.faults():
-            fields = self._redis.hgetall(keys.job(job_id))
-        if fields.get("tenant") != tenant:
+        found = self._records(tenant, [job_id])
+        if not found:
             raise NotFound(f"no job {job_id}; list yours at GET /v1/jobs", param="job_id")
-        place = self._place(fields) if fields["state"] == JobState.QUEUED else None
-        return _record(fields, place)
+        return found[0]
 
     def jobs(
         self,
@@ -87,17 +100,45 @@ class JobQueue:
     ) -> tuple[list[JobRecord], bool]:
         """Jobs of `tenant`, newest first, those behind job `after`; and whether there are more."""
         found: list[JobRecord] = []
-        for job_id in self._ids(keys.jobs(tenant), after, "after"):
-            try:
-                record = self.job(tenant, job_id)
-            except NotFound:  # deleted since it was listed
-                continue
-            if (state and record.state != state) or (metadata and not metadata.items() <= record.spec.metadata.items()):
-                continue
-            if len(found) == limit:
-                return found, True
-            found.append(record)
+        for page in self._pages(keys.jobs(tenant), after, "after"):
+            for record in self._records(tenant, page):
+                pairs = record.spec.metadata if record.spec else {}
+                if (state and record.state != state) or (metadata and not metadata.items() <= pairs.items()):
+                    continue
+                if len(found) == limit:
+                    return found, True
+                found.append(record)
         return found, False
+
+    def expired(self, before: float, *, limit: int) -> list[tuple[str, str]]:
+        """Tenant and id of jobs that ended before the Unix time `before`, oldest first."""
+        with self._scripts.faults():
+            ids = self._redis.zrangebyscore(keys.ENDED, "-inf", f"({before * 1000}", start=0, num=limit)
+            return [(self._redis.hget(keys.job(job_id), "tenant") or "", job_id) for job_id in ids]
+
+    def sources(self) -> set[str]:
+        """Jobs that unfinished ones start from."""
+        found: set[str] = set()
+        with self._scripts.faults():
+            for key in self._redis.scan_iter(match=keys.jobs("*"), count=1000):
+                for page in self._pages(key, None, ""):
+                    for raw, ended in self._hmget_all(page, "spec", "finished_at"):
+                        if raw and not ended:
+                            found |= _sources_in(raw)
+        return found
+
+    def _hmget_all(self, ids: Sequence[str], *names: str) -> list[list[str | None]]:
+        with self._redis.pipeline(transaction=False) as asked:
+            for job_id in ids:
+                asked.hmget(keys.job(job_id), *names)
+            answers: list[list[str | None]] = asked.execute()
+        return answers
+
+    def capacity(self) -> Capacity | None:
+        """What the workers could run were they all free; None before the first dispatcher has said so."""
+        with self._scripts.faults():
+            told = {name: int(value) for name, value in self._redis.hgetall(keys.CAPACITY).items()}
+        return Capacity(Seats(told["cpu"], told["gpu"]), told["workers_per_job"], told["memory"]) if told else None
 
     def cancel(self, tenant: str, job_id: str) -> JobRecord:
         """A queued job ends at once, a running one at its next beat, an ended one stays as it is."""
@@ -161,13 +202,14 @@ class JobQueue:
     def datasets(self, tenant: str, *, limit: int = 20, after: str | None = None) -> tuple[list[Dataset], bool]:
         """Data sets of `tenant`, newest first, those behind `after`; and whether there are more."""
         found: list[Dataset] = []
-        for dataset_id in self._ids(keys.datasets(tenant), after, "after"):
-            if len(found) == limit:
-                return found, True
-            try:
-                found.append(self.dataset(tenant, dataset_id)[0])
-            except NotFound:  # deleted since it was listed
-                continue
+        for page in self._pages(keys.datasets(tenant), after, "after"):
+            for dataset_id in page:
+                if len(found) == limit:
+                    return found, True
+                try:
+                    found.append(self.dataset(tenant, dataset_id)[0])
+                except NotFound:  # deleted since it was listed
+                    continue
         return found, False
 
     def delete_dataset(self, tenant: str, dataset_id: str) -> str:
@@ -182,48 +224,52 @@ class JobQueue:
         blob: str = json.loads(detail[0])["blob"]
         return blob
 
-    def _ids(self, index: str, after: str | None, param: str) -> "_Ids":
+    def _pages(self, index: str, after: str | None, param: str) -> Iterator[list[str]]:
+        """Members of an index behind `after`, highest score first."""
         start = 0
-        if after is not None:
-            with self._scripts.faults():
-                rank = self._redis.zrevrank(index, after)
-            if rank is None:
-                raise NotFound(f"no object {after} to list behind", param=param)
-            start = rank + 1
-        return _Ids(self._scripts, index, start)
-
-    def _place(self, fields: dict[str, str]) -> QueuePlace:
         with self._scripts.faults():
-            rank = self._redis.zrank(keys.ready(fields["tenant"]), fields["id"])
-            if rank is None:
-                waiting = self._redis.zcard(keys.ready(fields["tenant"]))
-                return QueuePlace(position=waiting + 1, reason="backoff")
-        tenant = self._tenants.get(fields["tenant"])
-        is_full = tenant.max_running is not None and tenant.running >= tenant.max_running
-        return QueuePlace(position=rank + 1, reason="quota" if is_full else "no_free_worker")
+            if after is not None:
+                rank = self._redis.zrevrank(index, after)
+                if rank is None:
+                    raise NotFound(f"no object {after} to list behind", param=param)
+                start = rank + 1
+            while page := self._redis.zrevrange(index, start, start + _PAGE - 1):
+                yield page
+                start += len(page)
 
+    def _records(self, tenant: str, ids: Sequence[str]) -> list[JobRecord]:
+        """The jobs of `ids` that are there and this tenant's, in two round trips."""
+        with self._scripts.faults(), self._redis.pipeline(transaction=False) as asked:
+            for job_id in ids:
+                asked.hgetall(keys.job(job_id))
+            own = [fields for fields in asked.execute() if fields.get("tenant") == tenant]
+        waiting = [fields["id"] for fields in own if fields.get("state") == JobState.QUEUED and "id" in fields]
+        places: dict[str, QueuePlace | None] = {}
+        if waiting:
+            answer = json.loads(self._scripts.run("places", *waiting))
+            places = dict(zip(waiting, queue_places(answer, [tenant] * len(waiting)), strict=True))
+        return [self._record(fields, places.get(fields.get("id", ""))) for fields in own]
 
-class _Ids:
-    """Members of an index, highest score first, read in pages."""
-
-    def __init__(self, scripts: RedisScripts, index: str, start: int) -> None:
-        self._scripts = scripts
-        self._index = index
-        self._page: Sequence[str] = ()
-        self._next = start
-
-    def __iter__(self) -> "_Ids":
-        return self
-
-    def __next__(self) -> str:
-        if not self._page:
-            with self._scripts.faults():
-                self._page = self._scripts.redis.zrevrange(self._index, self._next, self._next + _SCAN - 1)
-            self._next += len(self._page)
-        if not self._page:
-            raise StopIteration
-        first, self._page = self._page[0], self._page[1:]
-        return first
+    def _record(self, fields: Mapping[str, str], place: QueuePlace | None) -> JobRecord:
+        """The record behind a job's hash. One that is not what the service wrote is set aside and shown as failed."""
+        try:
+            if self._scripts.is_signed(fields["signature"], fields["id"], fields["tenant"], fields["spec"]):
+                return _record(fields, place)
+        except (KeyError, ValueError):
+            pass
+        job_id = fields.get("id", "")
+        self._scripts.run("set_aside", job_id)
+        times = {name: _seconds(fields.get(name)) for name in ("created_at", "started_at", "finished_at")}
+        created_at = times.pop("created_at") or 0.0
+        return JobRecord(
+            id=job_id,
+            state=JobState.FAILED,
+            spec=None,
+            tenant=fields["tenant"],
+            created_at=created_at,
+            error=_ALTERED,
+            **times,
+        )
 
 
 def event_of(event_id: str, fields: dict[str, str]) -> Event:
@@ -234,7 +280,7 @@ def event_of(event_id: str, fields: dict[str, str]) -> Event:
     )
 
 
-def _record(fields: dict[str, str], place: QueuePlace | None) -> JobRecord:
+def _record(fields: Mapping[str, str], place: QueuePlace | None) -> JobRecord:
     parts = {
         name: json.loads(fields[name])
         for name in ("spec", "progress", "last", "best", "error", "placement", "warnings")
@@ -254,3 +300,17 @@ def _record(fields: dict[str, str], place: QueuePlace | None) -> JobRecord:
             "cancel_requested": fields.get("cancel_requested") == "1",
         }
     )
+
+
+def _sources_in(raw: str) -> set[str]:
+    """Jobs that the spec `raw` names; none where it was altered."""
+    try:
+        spec = json.loads(raw)
+        named = (spec.get("retry_of"), spec.get("verify_of"), (spec.get("init_from") or "").partition(":")[0])
+    except (ValueError, AttributeError):
+        return set()
+    return {job_id for job_id in named if job_id}
+
+
+def _seconds(milliseconds: str | None) -> float | None:
+    return int(milliseconds) / 1000 if milliseconds and milliseconds.isdigit() else None

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from rnncore.datasets.summaries import DatasetKind, Summary
+from rnncore.errors import Conflict
 from rnncore.spec import JobSpec
 
 
@@ -48,10 +49,17 @@ class Scores(_Record):
 
 
 class QueuePlace(_Record):
-    """Why a queued job waits. `position` 1 is next."""
+    """Why a queued job waits. `position` 1 is next, over all tenants."""
 
     position: int
-    reason: Literal["no_free_worker", "backoff", "quota"]
+    reason: Literal["no_free_worker", "backoff", "quota", "larger_job", "no_such_worker"] = Field(
+        description="no_free_worker: all are taken. backoff: a pause after a failure. quota: its tenant has as many as "
+        "it may. larger_job: free workers are kept for one before it. no_such_worker: none here could run it."
+    )
+    blocked_by: list[str] = Field(default_factory=list, description="Jobs whose end it waits for, ten at most.")
+    eta_seconds: float | None = Field(
+        None, description="When it will start, judged by how long jobs took; null where nothing is known yet."
+    )
 
 
 class JobError(_Record):
@@ -82,7 +90,7 @@ class JobRecord(_Record):
     id: str
     object: Literal["job"] = "job"
     state: JobState
-    spec: JobSpec
+    spec: JobSpec | None = Field(description="null only where the record was altered (error.type envelope).")
     tenant: str
     created_at: float
     started_at: float | None = None
@@ -99,6 +107,12 @@ class JobRecord(_Record):
     placement: Placement | None = None
     parameters_sha256: str | None = Field(None, description="SHA-256 of the final weights.safetensors.")
     cancel_requested: bool = False
+
+    def asked(self) -> JobSpec:
+        """What was asked for. Raises Conflict where the record was altered, so that nobody knows."""
+        if self.spec is None:
+            raise Conflict(f"the record of {self.id} was altered outside the service", param="job_id")
+        return self.spec
 
 
 class Checkpoint(_Record):
@@ -154,3 +168,19 @@ class Claim(NamedTuple):
     token: str
     attempt: int
     spec: JobSpec
+    seat: Literal["cpu", "gpu"] = "cpu"
+
+
+class Seats(NamedTuple):
+    """Places for workers, by what they compute on."""
+
+    cpu: int
+    gpu: int
+
+
+class Capacity(NamedTuple):
+    """What the workers of an installation could run were they all free. `memory` in bytes, of the largest worker."""
+
+    seats: Seats
+    workers_per_job: int
+    memory: int

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.jobqueue import keys
@@ -45,16 +45,12 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
     redis = scripts.redis
     with scripts.faults():
         totals = {name: int(float(value)) for name, value in redis.hgetall(keys.COUNTERS).items()}
-        ready = [
-            entry
-            for tenant in redis.zrange(keys.TENANTS, 0, -1)
-            for entry in redis.zrange(keys.ready(tenant), 0, -1, withscores=True)
-        ]
-        waiting = redis.zrange(keys.BACKOFF, 0, -1)
+        depth, first = _ready(redis, redis.zrange(keys.TENANTS, 0, -1))
+        num_waiting = redis.zcard(keys.BACKOFF)
         num_paused = redis.zcard(keys.PAUSED)
         running_ids = redis.zrange(keys.LEASES, 0, -1)
-        queued_ids = [job_id for job_id, _ in ready] + waiting
-        oldest = [redis.hget(keys.job(job_id), "created_at") for job_id in queued_ids[:1000]]
+        first += redis.zrange(keys.BACKOFF, 0, 999)
+        oldest = [redis.hget(keys.job(job_id), "created_at") for job_id in first]
         running = [redis.hgetall(keys.job(job_id)) for job_id in running_ids]
     ages = [time.time() - int(at) / 1000 for at in oldest if at]
     finished = {
@@ -64,13 +60,16 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
     }
     num_pausing = sum(fields.get("state") == "pausing" for fields in running)
     states = Counter(
-        queued=len(queued_ids), running=len(running_ids) - num_pausing, pausing=num_pausing, paused=num_paused
+        queued=depth.total() + num_waiting,
+        running=len(running_ids) - num_pausing,
+        pausing=num_pausing,
+        paused=num_paused,
     )
     for (_, outcome, _), count in finished.items():
         states[outcome] += count
     running.sort(key=lambda fields: -int(fields.get("seq", 0)))
     return QueueSnapshot(
-        depth=Counter(9 - int(score // _PRIORITY_STEP) for _, score in ready),
+        depth=depth,
         oldest_job_age_seconds=max(ages, default=0.0),
         jobs=states,
         submitted_total=_by_cell(totals, "submitted"),
@@ -79,6 +78,19 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
         train_characters_total=_by_cell(totals, "characters"),
         train_steps_total=_by_cell(totals, "steps"),
     )
+
+
+def _ready(redis: Any, tenants: Sequence[str]) -> tuple[Counter[int], list[str]]:
+    """Ready jobs by priority, and the one of each tenant and priority that waits longest; cheap however many wait."""
+    with redis.pipeline(transaction=False) as asked:
+        for tenant in tenants:
+            for priority in range(10):
+                low = (9 - priority) * _PRIORITY_STEP
+                asked.zcount(keys.ready(tenant), low, f"({low + _PRIORITY_STEP}")
+                asked.zrangebyscore(keys.ready(tenant), low, f"({low + _PRIORITY_STEP}", start=0, num=1)
+        answers = asked.execute()
+    depth = Counter({priority: sum(answers[2 * priority :: 20]) for priority in range(10)})
+    return +depth, [job_id for page in answers[1::2] for job_id in page]
 
 
 def _by_cell(totals: dict[str, int], what: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ from services.jobqueue.scripts import RedisScripts
 
 
 class TenantLimits(BaseModel):
-    """What a tenant may take. The claim reads this JSON: its fields are known to claim.lua and submit.lua."""
+    """What a tenant may take. The claim reads this JSON: its fields are known to _shared.lua and submit.lua."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -16,6 +16,7 @@ class TenantLimits(BaseModel):
         1.0, ge=0.01, le=100, allow_inf_nan=False, description="Share of the workers, against other tenants'."
     )
     max_running: int | None = Field(None, ge=0, le=100_000, description="Workers at once; null: all.")
+    max_gpus: int | None = Field(None, ge=0, le=100_000, description="GPUs at once; null: all.")
     max_queued: int | None = Field(None, ge=0, le=10_000_000, description="Jobs ready to start; null: any number.")
 
 
@@ -24,8 +25,9 @@ class Tenant(TenantLimits):
 
     id: str
     object: str = "tenant"
-    running: int = 0
-    queued: int = 0
+    running: int = Field(0, description="Workers it has now.")
+    gpus: int = Field(0, description="GPUs it has now.")
+    queued: int = Field(0, description="Jobs ready to start.")
 
 
 class Tenants:
@@ -44,9 +46,10 @@ class Tenants:
         """One tenant; one of whom nothing is known has the limits of all."""
         with self._scripts.faults():
             raw = self._redis.hget(keys.LIMITS, tenant)
-            running, queued = self._redis.scard(keys.running(tenant)), self._redis.zcard(keys.ready(tenant))
+            workers, gpus = self._redis.hmget(keys.IN_USE, f"workers:{tenant}", f"gpus:{tenant}")
+            queued = self._redis.zcard(keys.ready(tenant))
         limits = TenantLimits.model_validate_json(raw or "{}")
-        return Tenant(id=tenant, running=running, queued=queued, **limits.model_dump())
+        return Tenant(id=tenant, running=int(workers or 0), gpus=int(gpus or 0), queued=queued, **limits.model_dump())
 
     def list(self) -> list[Tenant]:
         """Those with a key or with limits, by name."""

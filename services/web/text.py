@@ -66,10 +66,12 @@ def span(seconds: float | None) -> str:
 
 def network(job: JobRecord) -> str:
     """`lstm 320x1`: cell, units of a layer, layers."""
+    if job.spec is None:
+        return "unreadable"
     model = job.spec.model
     return f"{model.cell} {model.hidden_size}x{model.num_layers}"
 
 
 def title(job: JobRecord) -> str:
     """What a person calls the job."""
-    return visible_line(job.spec.name or job.id)
+    return visible_line((job.spec and job.spec.name) or job.id)

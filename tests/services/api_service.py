@@ -63,7 +63,7 @@ class Api:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.app = create_app(settings)
-        self.scripts = RedisScripts(settings.redis_url or "")
+        self.scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self.queue = JobQueue(self.scripts)
         self.storage = Storage(settings.storage_url)
         self._bound = listening_socket(settings)

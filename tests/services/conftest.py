@@ -16,8 +16,7 @@ from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
 from services.sampling import app as sampling
 from services.settings import Settings
-
-SECRET = "a secret of the tests"
+from tests.conftest import SECRET
 
 
 @pytest.fixture

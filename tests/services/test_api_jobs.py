@@ -30,7 +30,7 @@ def test_submitted_job_answers_with_every_default_resolved(api: Api) -> None:
     dataset = api.upload(TEXT * 2)["id"]
     job = post(api, {"dataset": dataset, "metadata": {"a": "b"}}).json()
     assert (job["object"], job["state"], job["tenant"]) == ("job", "queued", "default")
-    assert job["queue"] == {"position": 1, "reason": "no_free_worker"}
+    assert job["queue"] == {"position": 1, "reason": "no_free_worker", "blocked_by": [], "eta_seconds": None}
     assert job["spec"]["train"]["max_steps"] == 5000
     assert job["spec"]["model"]["cell"] == "lstm"
     assert api.client.get(f"/v1/jobs/{job['id']}").json() == job

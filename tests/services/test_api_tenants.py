@@ -8,9 +8,9 @@ from api_service import Api
 
 def test_limits_are_set_listed_and_felt(api: Api) -> None:
     dataset = api.upload()["id"]
-    body = {"weight": 2.5, "max_running": 1, "max_queued": 1}
+    body = {"weight": 2.5, "max_running": 1, "max_gpus": 3, "max_queued": 1}
     answer = api.client.put("/v1/tenants/default", json=body)
-    whole = body | {"id": "default", "object": "tenant", "running": 0, "queued": 0}
+    whole = body | {"id": "default", "object": "tenant", "running": 0, "gpus": 0, "queued": 0}
     assert (answer.status_code, answer.json()) == (200, whole)
     job = api.submit(dataset)
     refused = api.client.post("/v1/jobs", json={"dataset": dataset, "train": {"tbptt_steps": 5, "batch_size": 3}})
@@ -22,7 +22,12 @@ def test_limits_are_set_listed_and_felt(api: Api) -> None:
     )
     api.claim()
     waiting = api.submit(dataset)
-    assert api.client.get(f"/v1/jobs/{waiting['id']}").json()["queue"] == {"position": 1, "reason": "quota"}
+    assert api.client.get(f"/v1/jobs/{waiting['id']}").json()["queue"] == {
+        "position": 1,
+        "reason": "quota",
+        "blocked_by": [job["id"]],
+        "eta_seconds": None,
+    }
     assert api.client.get("/v1/tenants").json()["data"] == [whole | {"running": 1, "queued": 1}]
     assert api.client.get("/v1/tenants/nobody-yet").json()["max_running"] is None
     assert api.client.get(f"/v1/jobs/{job['id']}").json()["state"] == "running"

@@ -73,7 +73,8 @@ def test_data_set_of_another_tenant_is_unknown(queue: JobQueue) -> None:
 def test_submit_script_run_again_with_its_id_makes_no_second_job(queue: JobQueue, scripts: RedisScripts) -> None:
     body = make_spec().model_dump_json()
     digest = sha256(body.encode()).hexdigest()
-    arguments = ("job-0123456789abcdef", TENANT, body, DATASET, "", 5, "lstm", "", digest, 60)
+    signature = scripts.signature("job-0123456789abcdef", TENANT, body)
+    arguments = ("job-0123456789abcdef", TENANT, body, DATASET, "", 5, "lstm", "", digest, 60, signature, "any", 1, "")
     assert scripts.run("submit", *arguments) == ["created", "job-0123456789abcdef"]
     before = contents(scripts)
     assert scripts.run("submit", *arguments) == ["created", "job-0123456789abcdef"]

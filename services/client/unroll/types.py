@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -36,6 +36,8 @@ class QueuePlace(_Answer):
 
     position: int | None = None
     reason: str | None = None
+    blocked_by: list[str] = Field(default_factory=list)
+    eta_seconds: float | None = None
 
 
 class JobError(_Answer):
@@ -48,14 +50,15 @@ class JobError(_Answer):
 
 
 class JobSpec(_Answer):
-    """What was asked for, with every default resolved by the server."""
+    """What was asked for, with every default resolved by the server; empty where its record was altered."""
 
-    dataset: str
+    dataset: str = ""
     name: str | None = None
     init_from: str | None = None
     retry_of: str | None = None
     model: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
+    resources: dict[str, Any] = Field(default_factory=dict)
     priority: int | None = None
 
 
@@ -80,6 +83,11 @@ class JobRecord(_Answer):
     placement: dict[str, Any] | None = None
     parameters_sha256: str | None = None
     cancel_requested: bool = False
+
+    @field_validator("spec", mode="before")
+    @classmethod
+    def _unreadable(cls, spec: Any) -> Any:
+        return {} if spec is None else spec
 
     @property
     def is_terminal(self) -> bool:
@@ -107,8 +115,10 @@ class Tenant(_Answer):
     object: str = "tenant"
     weight: float = 1.0
     max_running: int | None = None
+    max_gpus: int | None = None
     max_queued: int | None = None
     running: int = 0
+    gpus: int = 0
     queued: int = 0
 
 

@@ -1,5 +1,10 @@
-"""The Lua scripts and the one way to run them: a connection, each script by name, Redis's faults as ours."""
+"""The Lua scripts and the one way to run them: a connection, each script by name, Redis's faults as ours.
 
+What the queue hands to workers is signed, so that a record which somebody else wrote into Redis is not run.
+"""
+
+import hashlib
+import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,8 +24,9 @@ SOCKET_SECONDS = 30
 class RedisScripts:
     """A Redis connection pool that runs the queue's scripts. Safe to share between threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, secret: bytes = b"") -> None:
         self.url = url
+        self._secret = secret
         self.redis: Any = redis.Redis.from_url(
             url,
             decode_responses=True,
@@ -33,6 +39,15 @@ class RedisScripts:
         """Runs script `name`. A lost reply makes it run again, which each script allows for."""
         with self.faults():
             return self._scripts[name](args=list(arguments))
+
+    def signature(self, job_id: str, tenant: str, spec: str) -> str:
+        """HMAC of what a job is and whose: the part of a record that never changes."""
+        signed = "\n".join((job_id, tenant, spec)).encode()
+        return hmac.new(self._secret, b"job\n" + signed, hashlib.sha256).hexdigest()
+
+    def is_signed(self, signature: str | None, job_id: str, tenant: str, spec: str) -> bool:
+        """Whether `signature` is that of this record."""
+        return hmac.compare_digest(signature or "", self.signature(job_id, tenant, spec))
 
     @contextmanager
     def faults(self) -> Iterator[None]:

@@ -56,10 +56,59 @@ local function limits_of(tenant)
   return raw and cjson.decode(raw) or {}
 end
 
--- The worker of a job is free again.
+-- Workers (or GPUs) that the running jobs of a tenant have.
+local function in_use(what, tenant)
+  return tonumber(redis.call('HGET', P .. 'in_use', what .. ':' .. tenant) or 0)
+end
+
+-- Seats ("cpu", "gpu") that a job may take without breaking its tenant's quotas; none: it has to wait for those.
+local function allowed_seats(needs, workers, tenant, limits)
+  local allowed = {}
+  if in_use('workers', tenant) + workers > (limits.max_running or math.huge) then
+    return allowed
+  end
+  if needs ~= 'cpu' and in_use('gpus', tenant) + workers <= (limits.max_gpus or math.huge) then
+    table.insert(allowed, 'gpu')
+  end
+  if needs ~= 'gpu' then
+    table.insert(allowed, 'cpu')
+  end
+  return allowed
+end
+
+-- Adds to what a tenant has used on the present day (UTC).
+local function use(tenant, what, amount)
+  redis.call('HINCRBY', P .. 'usage:' .. tenant, math.floor(now() / 86400000) .. ':' .. what, amount)
+end
+
+-- Worker time since it was last counted. A clock that was set back counts nothing.
+local function count_worker_time(id)
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'workers', 'counted_at')
+  local ms = math.max(0, now() - tonumber(job[3])) * tonumber(job[2])
+  redis.call('HSET', P .. 'job:' .. id, 'counted_at', now())
+  redis.call('HINCRBY', P .. 'job:' .. id, 'worker_ms', ms)
+  use(job[1], 'worker_ms', ms)
+end
+
+-- The workers of a job are free again.
 local function leave_worker(id)
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'workers', 'seat')
   redis.call('ZREM', P .. 'leases', id)
-  redis.call('SREM', P .. 'running:' .. redis.call('HGET', P .. 'job:' .. id, 'tenant'), id)
+  if redis.call('SREM', P .. 'running:' .. job[1], id) == 1 then
+    redis.call('HINCRBY', P .. 'in_use', 'workers:' .. job[1], -job[2])
+    if job[3] == 'gpu' then
+      redis.call('HINCRBY', P .. 'in_use', 'gpus:' .. job[1], -job[2])
+    end
+    count_worker_time(id)
+  end
+end
+
+-- How long jobs take: a running mean, of all and of each tenant, that forgets.
+local function learn_duration(tenant, ms)
+  for _, name in ipairs({'all', 'tenant:' .. tenant}) do
+    local mean = tonumber(redis.call('HGET', P .. 'durations', name) or ms)
+    redis.call('HSET', P .. 'durations', name, string.format('%.0f', mean + (ms - mean) / 5))
+  end
 end
 
 -- Ends a job for good and gives back what it held.
@@ -71,10 +120,15 @@ local function finish(id, state, reason)
   redis.call('ZREM', P .. 'paused', id)
   remove_ready(id, job[1])
   redis.call('HSET', key, 'state', state, 'finished_at', now(), 'reason', reason)
+  redis.call('ZADD', P .. 'ended', now(), id)
   for i = 3, 4 do
     if job[i] and job[i] ~= '' and redis.call('EXISTS', P .. 'dataset:' .. job[i]) == 1 then
       redis.call('HINCRBY', P .. 'dataset:' .. job[i], 'uses', -1)
     end
+  end
+  if state == 'succeeded' then
+    local took = redis.call('HMGET', key, 'worker_ms', 'workers')
+    learn_duration(job[1], tonumber(took[1] or 0) / tonumber(took[2]))
   end
   count('finished:' .. job[2] .. ':' .. state .. ':' .. reason)
   state_event(id, state, reason)
@@ -90,9 +144,13 @@ local function pause(id)
   state_event(id, 'paused', 'paused')
 end
 
--- A running job waits again; one that was to be paused is, whatever made it stop.
+-- A running job waits again: one that was to be paused is, one that was cancelled ends, whatever made it stop.
 local function requeue(id, reason, delay)
-  if redis.call('HGET', P .. 'job:' .. id, 'state') == 'pausing' then
+  local asked = redis.call('HMGET', P .. 'job:' .. id, 'state', 'cancel_requested')
+  if asked[2] == '1' then
+    return finish(id, 'cancelled', 'cancelled')
+  end
+  if asked[1] == 'pausing' then
     return pause(id)
   end
   leave_worker(id)
@@ -111,17 +169,38 @@ local function failure(id, kind, message)
 end
 
 -- The worker is gone, through no known fault of the job: run it again, unless it takes every worker with it.
-local function lose(id)
+local function lose(id, reason)
   local key = P .. 'job:' .. id
   redis.call('HDEL', key, 'token')  -- or the worker, if it lives, would take this end for one of its own
-  if redis.call('HGET', key, 'cancel_requested') == '1' then
-    return finish(id, 'cancelled', 'cancelled')
-  end
   local losses = redis.call('HINCRBY', key, 'worker_losses', 1)
-  if losses >= WORKER_LOSSES then
+  if losses >= WORKER_LOSSES and redis.call('HGET', key, 'cancel_requested') ~= '1' then
     return failure(id, 'poison', 'the job lost ' .. losses .. ' workers without publishing a checkpoint between')
   end
-  requeue(id, 'worker_lost', 0)
+  requeue(id, reason or 'worker_lost', 0)
+end
+
+-- Sets a record aside that cannot be read: it holds nobody up, and shows as failed. Each step alone may fail.
+local function set_aside(id)
+  local key = P .. 'job:' .. id
+  for _, index in ipairs({'leases', 'backoff', 'paused'}) do
+    redis.call('ZREM', P .. index, id)
+  end
+  if redis.call('TYPE', key).ok ~= 'hash' then
+    return
+  end
+  redis.call('HDEL', key, 'token')
+  redis.call('HSET', key, 'error', cjson.encode({type = 'envelope', log_tail = '',
+    message = 'the record of this job was altered outside the service; it was not run'}))
+  if not pcall(finish, id, 'failed', 'envelope') then
+    redis.call('HSET', key, 'state', 'failed', 'finished_at', now(), 'reason', 'envelope')
+  end
+end
+
+-- Does `step` to a job; one whose record makes that fail is set aside, so that it stops no other.
+local function guarded(step, id)
+  if not pcall(step, id) then
+    set_aside(id)
+  end
 end
 
 local function has_trainer(state)
@@ -134,8 +213,18 @@ local function holds(id, epoch, token)
   return has_trainer(job[1]) and job[2] == epoch and job[3] == token
 end
 
--- A reply that was lost makes the client ask again: the end it already reached is still its own.
-local function ended_by(id, epoch, token)
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'state', 'epoch', 'token')
-  return not has_trainer(job[1]) and job[2] == epoch and job[3] == token
+-- What to say to a trainer that may not end the job: ok where it already has (its reply was lost), lost where the job is
+-- no longer its own. Nothing where it may.
+local function refusal(id, epoch, token)
+  if holds(id, epoch, token) then
+    return even_when_full()
+  end
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'epoch', 'token')
+  return job[1] == epoch and job[2] == token and 'ok' or 'lost'
+end
+
+-- The state of a job, for its owner alone.
+local function state_for(id, tenant)
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'state')
+  return job[1] == tenant and job[2]
 end

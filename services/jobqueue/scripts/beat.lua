@@ -1,6 +1,6 @@
 -- ARGV: id epoch token lease_ms report, then five counted lists: fields (name value), events (type data),
 -- checkpoints to publish (step json), checkpoints to drop (step), totals to raise (name amount).
--- Renews the lease and writes what the trainer has to say. Answers ok, cancel, suspend or lost.
+-- Renews the lease and writes what the trainer has to say. Answers ok, cancel, timeout, suspend or lost.
 -- Reports are numbered: one sent twice is written once.
 local id, epoch, token = ARGV[1], ARGV[2], ARGV[3]
 if not holds(id, epoch, token) then
@@ -34,11 +34,17 @@ if tonumber(ARGV[5]) > tonumber(redis.call('HGET', key, 'report')) then
   end
   for _ = 1, tonumber(take()) do
     local name = take()
-    redis.call('HINCRBY', P .. 'counters', name, take())
+    local amount = take()
+    redis.call('HINCRBY', P .. 'counters', name, amount)
+    use(redis.call('HGET', key, 'tenant'), string.match(name, '^%a+'), amount)
   end
+  count_worker_time(id)
 end
-local asked = redis.call('HMGET', key, 'cancel_requested', 'preempt_requested', 'state')
+local asked = redis.call('HMGET', key, 'cancel_requested', 'preempt_requested', 'state', 'started_at', 'timeout_ms')
 if asked[1] == '1' then
   return 'cancel'
+end
+if asked[5] and asked[5] ~= '' and now() > tonumber(asked[4]) + tonumber(asked[5]) then
+  return 'timeout'
 end
 return (asked[2] == '1' or asked[3] == 'pausing') and 'suspend' or 'ok'

@@ -1,11 +1,12 @@
--- ARGV: token lease_ms. Reaps and promotes, then hands out the next job, or nothing.
--- The token is the caller's, so that a claim sent twice gets the same job.
-local BATCH = 100
+-- ARGV: token lease_ms free_cpu free_gpu. Reaps and promotes, then hands out the next job that fits the free seats, or
+-- nothing. The token is the caller's, so that a claim sent twice gets the same job.
+-- Answers {id, tenant, epoch, token, attempt, spec, signature, seat}.
+local BATCH, LOOK = 100, 20
 local token, lease = ARGV[1], tonumber(ARGV[2])
 
 local function answer(id)
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'epoch', 'attempt', 'spec')
-  return {id, job[1], job[2], token, job[3], job[4]}
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'epoch', 'attempt', 'spec', 'signature', 'seat')
+  return {id, job[1], job[2], token, job[3], job[4], job[5], job[6]}
 end
 
 local held = redis.call('GET', P .. 'claim:' .. token)
@@ -14,40 +15,82 @@ if held then
 end
 even_when_full()
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now(), 'LIMIT', 0, BATCH)) do
-  lose(id)
+  guarded(lose, id)
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'backoff', '-inf', now(), 'LIMIT', 0, BATCH)) do
   redis.call('ZREM', P .. 'backoff', id)
-  make_ready(id)
+  guarded(make_ready, id)
 end
--- The tenant whose turn is next, of those that may have one more worker (start-time fair queueing, Goyal 1996).
-local waiting = redis.call('ZRANGE', P .. 'tenants', 0, -1, 'WITHSCORES')
-local tenant, time, limits
-for i = 1, #waiting, 2 do
-  limits = limits_of(waiting[i])
-  if redis.call('SCARD', P .. 'running:' .. waiting[i]) < (limits.max_running or math.huge) then
-    tenant, time = waiting[i], tonumber(waiting[i + 1])
-    break
+
+-- The first tenant in virtual time (start-time fair queueing, Goyal 1996) with a job that its quotas allow. A job that
+-- fits no free seats reserves those it waits for: nobody behind it takes them, so that small jobs never starve a large.
+local free = {cpu = tonumber(ARGV[3]), gpu = tonumber(ARGV[4])}
+local reserved = {}
+
+local function seat_for(id, workers, allowed)
+  for _, seat in ipairs(allowed) do
+    if not reserved[seat] and free[seat] >= workers then
+      return seat
+    end
+  end
+  for _, seat in ipairs(allowed) do
+    local all = redis.call('HGET', P .. 'capacity', seat)
+    if not reserved[seat] and workers <= tonumber(all or math.huge) then
+      reserved[seat] = id
+    end
   end
 end
-if not tenant then
+
+local function next_start()
+  local waiting = redis.call('ZRANGE', P .. 'tenants', 0, -1, 'WITHSCORES')
+  for i = 1, #waiting, 2 do
+    local tenant, limits = waiting[i], limits_of(waiting[i])
+    for _, id in ipairs(redis.call('ZRANGE', P .. 'ready:' .. tenant, 0, LOOK - 1)) do
+      local job = redis.call('HMGET', P .. 'job:' .. id, 'needs', 'workers')
+      local workers = tonumber(job[2])
+      if not workers then
+        remove_ready(id, tenant)
+        set_aside(id)
+      else
+        local seat = seat_for(id, workers, allowed_seats(job[1], workers, tenant, limits))
+        if seat then
+          return id, seat, workers, tenant, tonumber(waiting[i + 1]), limits.weight or 1
+        end
+      end
+    end
+    if reserved.cpu and reserved.gpu then
+      return
+    end
+  end
+end
+
+local id, seat, workers, tenant, time, weight = next_start()
+redis.call('DEL', P .. 'reserved')
+for kind, waits in pairs(reserved) do
+  redis.call('HSET', P .. 'reserved', kind, waits)
+end
+if not id then
   return false
 end
 -- A tenant that its quota held back saved up no turns.
 time = math.max(time, tonumber(redis.call('HGET', P .. 'counters', 'virtual_time') or 0))
-local id = redis.call('ZRANGE', P .. 'ready:' .. tenant, 0, 0)[1]
-local after = time + 1 / (limits.weight or 1)
-redis.call('HSET', P .. 'virtual_times', tenant, string.format('%.17g', after))
+local after = string.format('%.17g', time + workers / weight)
+redis.call('HSET', P .. 'virtual_times', tenant, after)
 redis.call('HSET', P .. 'counters', 'virtual_time', string.format('%.17g', time))
-redis.call('ZADD', P .. 'tenants', string.format('%.17g', after), tenant)
+redis.call('ZADD', P .. 'tenants', after, tenant)
 redis.call('SADD', P .. 'running:' .. tenant, id)
+redis.call('HINCRBY', P .. 'in_use', 'workers:' .. tenant, workers)
+if seat == 'gpu' then
+  redis.call('HINCRBY', P .. 'in_use', 'gpus:' .. tenant, workers)
+end
 remove_ready(id, tenant)
 local key = P .. 'job:' .. id
 redis.call('HINCRBY', key, 'epoch', 1)
 redis.call('HINCRBY', key, 'attempt', 1)
 redis.call('HSETNX', key, 'started_at', now())
 redis.call('HDEL', key, 'preempt_requested')
-redis.call('HSET', key, 'state', 'running', 'token', token, 'report', 0, 'reason', 'claimed', 'claimed_at', now())
+redis.call('HSET', key, 'state', 'running', 'token', token, 'report', 0, 'reason', 'claimed', 'claimed_at', now(),
+  'counted_at', now(), 'seat', seat)
 redis.call('ZADD', P .. 'leases', now() + lease, id)
 redis.call('SET', P .. 'claim:' .. token, id, 'PX', math.max(lease, 60000))
 state_event(id, 'running', 'claimed')

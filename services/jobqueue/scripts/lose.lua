@@ -1,6 +1,7 @@
--- ARGV: id epoch token. Somebody saw the worker die before its lease ended. Answers ok or lost.
+-- ARGV: id epoch token reason. Somebody saw the worker die before its lease ended. Answers ok or lost.
 if not holds(ARGV[1], ARGV[2], ARGV[3]) then
   return 'lost'
 end
-lose(ARGV[1])
+even_when_full()
+lose(ARGV[1], ARGV[4])
 return 'ok'

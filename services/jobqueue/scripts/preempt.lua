@@ -1,29 +1,44 @@
--- No ARGV. Asks one running job to make place for a job of the same tenant with a higher priority, where that tenant's
--- turn is next. Answers the job that was asked, or nothing. Call it while no worker is free.
-local tenant = redis.call('ZRANGE', P .. 'tenants', 0, 0)[1]
-if not tenant then
-  return false
-end
-local waiting = redis.call('ZRANGE', P .. 'ready:' .. tenant, 0, 0)[1]
-local wanted = tonumber(redis.call('HGET', P .. 'job:' .. waiting, 'priority'))
-local chosen, lowest, youngest
-for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'priority', 'claimed_at', 'preempt_requested',
-    'cancel_requested', 'state')
-  if job[1] == tenant then
-    if job[4] == '1' or job[5] == '1' or job[6] == 'pausing' then
-      return false  -- one is on its way out already: see who gets its place first
+-- ARGV: free_cpu free_gpu. Asks one running job to make place for a job of the same tenant with a higher priority, where
+-- the next worker is that tenant's, or its quota lets it have no more. Answers the job that was asked, or nothing.
+local free = {cpu = tonumber(ARGV[1]), gpu = tonumber(ARGV[2])}
+
+-- The least urgent running job of a tenant below `wanted`, the youngest of equals; none while one is on its way out.
+local function least_urgent(tenant, wanted, needs)
+  local chosen, lowest, youngest
+  for _, id in ipairs(redis.call('SMEMBERS', P .. 'running:' .. tenant)) do
+    local job = redis.call('HMGET', P .. 'job:' .. id, 'priority', 'claimed_at', 'preempt_requested',
+      'cancel_requested', 'state', 'seat')
+    if job[3] == '1' or job[4] == '1' or job[5] == 'pausing' then
+      return
     end
-    local priority, began = tonumber(job[2]), tonumber(job[3])
-    if priority < wanted and (not chosen or priority < lowest or (priority == lowest and began > youngest)) then
+    local priority, began = tonumber(job[1]), tonumber(job[2])
+    if priority < wanted and (needs == 'any' or needs == job[6])
+      and (not chosen or priority < lowest or (priority == lowest and began > youngest)) then
       chosen, lowest, youngest = id, priority, began
     end
   end
+  return chosen
 end
-if not chosen then
-  return false
+
+local is_turn = true
+for _, tenant in ipairs(redis.call('ZRANGE', P .. 'tenants', 0, -1)) do
+  local first = redis.call('ZRANGE', P .. 'ready:' .. tenant, 0, 0)[1]
+  local job = redis.call('HMGET', P .. 'job:' .. first, 'priority', 'needs', 'workers')
+  local workers = tonumber(job[3] or 1)
+  local allowed = allowed_seats(job[2], workers, tenant, limits_of(tenant))
+  local can_start = false
+  for _, seat in ipairs(allowed) do
+    can_start = can_start or free[seat] >= workers
+  end
+  if not can_start and (is_turn or #allowed == 0) then
+    local chosen = least_urgent(tenant, tonumber(job[1] or 0), job[2])
+    if chosen then
+      even_when_full()
+      redis.call('HSET', P .. 'job:' .. chosen, 'preempt_requested', 1)
+      count('preempted')
+      return chosen
+    end
+  end
+  is_turn = is_turn and #allowed == 0
 end
-even_when_full()
-redis.call('HSET', P .. 'job:' .. chosen, 'preempt_requested', 1)
-count('preempted')
-return chosen
+return false

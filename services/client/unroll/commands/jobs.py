@@ -22,7 +22,7 @@ from unroll.terminal import (
 )
 
 if TYPE_CHECKING:
-    from unroll.types import JobRecord
+    from unroll.types import JobRecord, QueuePlace
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", show_default=False)]
 SECONDS_BETWEEN_LOGS = 1.0
@@ -131,13 +131,22 @@ def _row(record: "JobRecord") -> tuple[object, ...]:
     return record.id, record.state, record.spec.name, cell, record.progress.step, done, bits, created
 
 
+def _waits(queue: "QueuePlace") -> str:
+    said = [f"position {queue.position}: {queue.reason}"]
+    if queue.blocked_by:
+        said.append(f"waits for {', '.join(queue.blocked_by[:3])}")
+    if queue.eta_seconds is not None:
+        said.append(f"starts in about {duration(queue.eta_seconds)}")
+    return ", ".join(said)
+
+
 def _facts(record: "JobRecord") -> list[tuple[str, Any]]:
     queue, best, error = record.queue, record.best, record.error
     facts: list[tuple[str, Any]] = [
         ("id", record.id),
         ("name", record.spec.name),
         ("state", record.state),
-        ("waits", f"position {queue.position}: {queue.reason}" if queue else None),
+        ("waits", _waits(queue) if queue else None),
         ("dataset", record.spec.dataset),
         ("created", moment(record.created_at)),
         ("started", moment(record.started_at)),

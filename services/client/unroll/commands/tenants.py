@@ -42,11 +42,12 @@ def set_limits(
     tenant: Annotated[str, typer.Argument(metavar="TENANT", show_default=False)],
     weight: Annotated[float | None, typer.Option(help="Share of the workers, against other tenants'.")] = None,
     max_running: Annotated[int | None, typer.Option(help="Workers at once; -1 lifts the limit.")] = None,
+    max_gpus: Annotated[int | None, typer.Option(help="GPUs at once; -1 lifts the limit.")] = None,
     max_queued: Annotated[int | None, typer.Option(help="Jobs ready to start; -1 lifts the limit.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what a tenant may take; what is not named stays as it is."""
-    wishes = {"weight": weight, "max_running": max_running, "max_queued": max_queued}
+    wishes = {"weight": weight, "max_running": max_running, "max_gpus": max_gpus, "max_queued": max_queued}
     with unroll.Client() as client:
         now = client.tenants.get(tenant)
         limits = {field: getattr(now, field) if wish is None else wish for field, wish in wishes.items()}

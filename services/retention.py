@@ -1,0 +1,31 @@
+"""Ended jobs are kept so many days, then deleted with their checkpoints, history and log."""
+
+import logging
+import time
+
+from services import layout
+from services.jobqueue.queue import JobQueue
+from services.storage import Storage
+
+log = logging.getLogger(__name__)
+
+_BATCH = 100
+
+
+def trim(queue: JobQueue, storage: Storage, retention_days: float) -> int:
+    """Deletes what ended longer ago; answers how many. A job that an unfinished one goes on from is left.
+
+    Files go first: a record without files is found again at the next round, files without a record never are.
+    """
+    needed = queue.sources()
+    trimmed = 0
+    expired = queue.expired(time.time() - retention_days * 86_400, limit=_BATCH + len(needed))
+    for tenant, job_id in expired:
+        if job_id in needed:
+            continue
+        storage.delete(layout.job_folder(job_id))
+        queue.delete_job(tenant, job_id)
+        trimmed += 1
+    if trimmed:
+        log.info("%d jobs that ended over %g days ago were deleted", trimmed, retention_days)
+    return trimmed
