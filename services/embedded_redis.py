@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 from services.jobqueue.durability import REQUIRED
 
@@ -35,3 +36,43 @@ def redis_arguments(socket_path: Path, data: Path) -> list[str]:
         **REQUIRED,
     }
     return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def repair_append_only_files(data: Path) -> int:
+    """Cuts off what stands behind the last whole record of the newest append-only file; answers how many bytes.
+
+    Redis itself mends a record that was cut short, but refuses to start on bytes that are no record, as a crash of the
+    machine can leave them. Called while Redis does not run; what was acknowledged stands before the cut.
+    """
+    files = sorted((data / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+    if not files:
+        return 0
+    with files[-1].open("r+b") as file:
+        end = _end_of_records(file)
+        garbage = file.seek(0, 2) - end
+        if garbage:
+            file.truncate(end)
+    return garbage
+
+
+def _end_of_records(file: BinaryIO) -> int:
+    """Where the last whole record ends: `*N`, then N times `$LENGTH` and so many bytes; `#` begins an annotation."""
+    end = 0
+    while line := file.readline(64):
+        if line.startswith(b"#") and line.endswith(b"\n"):
+            end = file.tell()
+            continue
+        words = _number(line, b"*")
+        if words is None:
+            break
+        for _ in range(words):
+            length = _number(file.readline(64), b"$")
+            if length is None or file.read(length + 2)[-2:] != b"\r\n":
+                return end
+        end = file.tell()
+    return end
+
+
+def _number(line: bytes, mark: bytes) -> int | None:
+    digits = line[1:-2]
+    return int(digits) if line.startswith(mark) and line.endswith(b"\r\n") and digits.isdigit() else None

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -21,9 +22,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Child:
-    """A process that is meant to live as long as we do. Its output goes to `log_path`."""
+    """A process meant to live as long as we do. Its output goes to `log_path`; `prepare` runs before each start."""
 
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], log_path: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        environment: dict[str, str],
+        log_path: Path,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._prepare = prepare
         self.name = name
         self.log_path = log_path
         self._command = command
@@ -40,6 +49,7 @@ class Child:
 
     def start(self) -> None:
         """Starts the process in a session of its own, so that Ctrl-C reaches us alone."""
+        self._prepare()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import httpx
 
 from rnncore.errors import Unavailable
-from services.embedded_redis import redis_arguments, redis_command
+from services.embedded_redis import redis_arguments, redis_command, repair_append_only_files
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
 from services.processes import Child, free_port
@@ -96,7 +96,8 @@ class Stack:
         data.mkdir(mode=0o700, exist_ok=True)
         url = f"unix://{socket_path}"
         self._environment["REDIS_URL"] = url
-        redis = self._add("redis", [*redis_command(), *redis_arguments(socket_path, data)])
+        command = [*redis_command(), *redis_arguments(socket_path, data)]
+        redis = self._add("redis", command, lambda: repair_append_only_files(data))
         scripts = RedisScripts(url)
         self._wait(redis, lambda: _answers(JobQueue(scripts).ping))
         scripts.close()
@@ -127,10 +128,10 @@ class Stack:
     def _await_ray(self) -> None:
         self._wait(self._ray, lambda: b"Ray runtime started" in self._ray.log_path.read_bytes()[-4000:])
 
-    def _add(self, name: str, command: list[str]) -> Child:
+    def _add(self, name: str, command: list[str], prepare: Callable[[], object] = lambda: None) -> Child:
         log_path = self.log_folder / f"{name}.log"
         log_path.unlink(missing_ok=True)
-        child = Child(name, command, self._environment, log_path)
+        child = Child(name, command, self._environment, log_path, prepare)
         self._children.append(child)
         child.start()
         return child

@@ -75,7 +75,9 @@ def test_a_cancelled_queued_job_is_never_started(service: Service, text: str) ->
     first = service.submit(dataset, train={"max_steps": 100_000})
     service.stepped(first["id"], 1)
     second = service.submit(dataset)
-    assert service.job(second["id"])["queue"] == {"position": 1, "reason": "no_free_worker"}
+    place = service.job(second["id"])["queue"]
+    assert (place["position"], place["reason"], place["blocked_by"]) == (1, "no_free_worker", [first["id"]])
+    assert place["eta_seconds"] > 0
     service.api.post(f"/v1/jobs/{second['id']}/cancel")
     service.api.post(f"/v1/jobs/{first['id']}/cancel")
     service.ended(first["id"])
