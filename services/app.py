@@ -21,7 +21,7 @@ from starlette.requests import HTTPConnection
 
 from rnncore.errors import Forbidden, NotFound, Unavailable, UnrollError
 from services.access import SAFE_METHODS, Access, sampler_token
-from services.api import completions, datasets, jobs, keys, models, tenants
+from services.api import completions, datasets, jobs, keys, models, tenants, usage
 from services.api.rooms import Rooms
 from services.door import Door
 from services.exporter.collector import QueueCollector
@@ -35,6 +35,7 @@ from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.snapshot import QueueSnapshot, queue_snapshot
 from services.jobqueue.stream import EventStream
 from services.jobqueue.tenants import Tenants
+from services.jobqueue.usage import UsageLedger
 from services.settings import Settings
 from services.storage import Storage
 from services.web import pages, sessions
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         queue=queue,
         access=access,
         tenants=Tenants(scripts),
+        usage=UsageLedger(scripts),
         events=EventStream(settings.redis_url or ""),
         storage=Storage(settings.storage_url),
         sampler=_sampler(settings),
@@ -82,7 +84,15 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for router in (datasets.router, jobs.router, models.router, completions.router, keys.router, tenants.router):
+    for router in (
+        datasets.router,
+        jobs.router,
+        models.router,
+        completions.router,
+        keys.router,
+        tenants.router,
+        usage.router,
+    ):
         app.include_router(router)
     _add_faults(app)
     registry = CollectorRegistry()

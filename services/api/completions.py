@@ -1,12 +1,14 @@
 """`/v1/completions`, `/v1/predict` and `/v1/inspect`: resolve the model, and let the sampler answer."""
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
+from rnncore.errors import Overloaded, Unavailable
 from rnncore.inspection import Inspection
-from services.api.forwarding import fingerprint, forward
+from services.api.forwarding import fingerprint, forward, forward_stream, tokens_in
 from services.api.rooms import InRooms, Tenant, errors
 from services.models import resolve
 from services.wire import (
@@ -18,6 +20,7 @@ from services.wire import (
     Predictions,
     PredictRequest,
     SampleCommand,
+    StreamOptions,
 )
 
 router = APIRouter(prefix="/v1", tags=["completions"])
@@ -31,8 +34,20 @@ router = APIRouter(prefix="/v1", tags=["completions"])
 async def create_completion(request: CompletionRequest, rooms: InRooms, tenant: Tenant) -> Any:
     """Continues a prompt with any checkpoint, of a running job too."""
     checkpoint = await run_in_threadpool(resolve, rooms.queue, tenant, request.model)
-    command = SampleCommand(request=request, checkpoint=checkpoint.path, fingerprint=fingerprint(checkpoint))
-    return await forward(rooms, "/completions", command, stream=request.stream)
+    wants_usage = bool(request.stream_options and request.stream_options.include_usage)
+    counted = request.model_copy(update={"stream_options": StreamOptions(include_usage=True)})
+    command = SampleCommand(request=counted, checkpoint=checkpoint.path, fingerprint=fingerprint(checkpoint))
+
+    async def count(tokens: int) -> None:
+        with suppress(Unavailable, Overloaded):  # who has read the answer is not told that it was not counted
+            await run_in_threadpool(rooms.usage.add_tokens, tenant, tokens)
+
+    if request.stream:
+        return await forward_stream(rooms, "/completions", command, count, wants_usage=wants_usage)
+    answer = await forward(rooms, "/completions", command)
+    if answer.status_code == 200:
+        await count(tokens_in(bytes(answer.body)))
+    return answer
 
 
 @router.post("/predict", response_model=Predictions, responses=errors(404))

@@ -1,9 +1,11 @@
 """From the public process to the sampler and back, unbuffered: for everything that only torch can answer."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import httpx
+from anyio import CancelScope
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ValidationError
 
@@ -11,32 +13,66 @@ from rnncore.errors import Unavailable
 from services.api.rooms import ErrorAnswer, Rooms
 from services.jobqueue.records import Checkpoint
 
+_FRAME_END = b"\n\n"
+_CHOICES = b'"choices":['
+_NO_CHOICES = b'"choices":[]'
+
 
 def fingerprint(checkpoint: Checkpoint) -> str:
     """Says which parameters answered."""
     return f"fp_{checkpoint.parameters_sha256[:16]}"
 
 
-async def forward(rooms: Rooms, path: str, command: BaseModel, *, stream: bool = False) -> Response:
+async def forward(rooms: Rooms, path: str, command: BaseModel) -> Response:
     """The sampler's answer to `command`, its errors included. Raises Unavailable while it does not answer."""
-    stack = AsyncExitStack()
+    async with AsyncExitStack() as stack:
+        return await _whole(await _ask(rooms, path, command, stack))
+
+
+async def forward_stream(
+    rooms: Rooms, path: str, command: BaseModel, count: Callable[[int], Awaitable[None]], *, wants_usage: bool
+) -> Response:
+    """As `forward`, passing on a stream as it comes. `command` asks for usage: `count` is told how many tokens came.
+
+    The chunk that tells it goes to the client only if `wants_usage`.
+    """
+    async with AsyncExitStack() as stack:
+        answer = await _ask(rooms, path, command, stack)
+        if answer.status_code != 200:
+            return await _whole(answer)
+        frames = _passed_on(answer, stack.pop_all(), count, wants_usage=wants_usage)
+        return StreamingResponse(frames, media_type="text/event-stream")
+
+
+def tokens_in(body: bytes) -> int:
+    """Tokens that a completion says were sampled."""
+    tokens: int = (json.loads(body).get("usage") or {}).get("completion_tokens", 0)
+    return tokens
+
+
+async def _ask(rooms: Rooms, path: str, command: BaseModel, stack: AsyncExitStack) -> httpx.Response:
     try:
-        answer = await stack.enter_async_context(
-            rooms.sampler.stream("POST", path, json=command.model_dump(mode="json"))
-        )
-        if answer.status_code == 200 and stream:
-            return StreamingResponse(_passed_on(answer, stack), media_type="text/event-stream")
+        request = rooms.sampler.stream("POST", path, json=command.model_dump(mode="json"))
+        return await stack.enter_async_context(request)
+    except httpx.TransportError as error:
+        raise _away(error) from error
+
+
+async def _whole(answer: httpx.Response) -> Response:
+    try:
         body = await answer.aread()
     except httpx.TransportError as error:
-        await stack.aclose()
-        raise Unavailable(f"the sampler does not answer ({type(error).__name__}); try again in a moment") from error
-    await stack.aclose()
-    if answer.status_code != 200 and not _is_error_answer(body):
+        raise _away(error) from error
+    is_ok = answer.status_code == 200
+    if not is_ok and not _is_error_answer(body):
         raise Unavailable("the sampler failed; its log says why, try again in a moment")
     headers = {"retry-after": "1"} if answer.status_code == 503 else None
-    is_ok = answer.status_code == 200
     media_type = answer.headers.get("content-type", "application/json") if is_ok else "application/json"
     return Response(body, answer.status_code, headers, media_type=media_type)
+
+
+def _away(error: httpx.TransportError) -> Unavailable:
+    return Unavailable(f"the sampler does not answer ({type(error).__name__}); try again in a moment")
 
 
 def _is_error_answer(body: bytes) -> bool:
@@ -47,12 +83,32 @@ def _is_error_answer(body: bytes) -> bool:
     return True
 
 
-async def _passed_on(answer: httpx.Response, stack: AsyncExitStack) -> AsyncIterator[bytes]:
-    """The sampler's stream as it comes. A client that leaves closes it; a sampler that dies is told as an error."""
+async def _passed_on(
+    answer: httpx.Response, stack: AsyncExitStack, count: Callable[[int], Awaitable[None]], *, wants_usage: bool
+) -> AsyncIterator[bytes]:
+    """The sampler's frames as they come. A client that leaves closes it; a sampler that dies is told as an error.
+
+    Where no usage came, because somebody left, each frame is counted as the one token that it holds at least.
+    """
+    tokens, rest = 0, b""
     async with stack:
         try:
             async for piece in answer.aiter_raw():
-                yield piece
+                *frames, rest = (rest + piece).split(_FRAME_END)
+                shown = []
+                for frame in frames:
+                    if _NO_CHOICES in frame:
+                        tokens = tokens_in(frame.removeprefix(b"data: "))
+                        if not wants_usage:
+                            continue
+                    elif _CHOICES in frame:
+                        tokens += 1
+                    shown.append(frame + _FRAME_END)
+                if shown:
+                    yield b"".join(shown)
         except httpx.TransportError:
             yield b'data: {"error": {"message": "the sampler stopped in mid-stream; ask again", '
             yield b'"type": "server_error", "param": null, "code": "unavailable"}}\n\n'
+        finally:
+            with CancelScope(shield=True):
+                await count(tokens)

@@ -11,6 +11,7 @@ from services.access import Access
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.stream import EventStream
 from services.jobqueue.tenants import Tenants
+from services.jobqueue.usage import UsageLedger
 from services.settings import Settings
 from services.storage import Storage
 
@@ -25,6 +26,7 @@ class Rooms:
     queue: JobQueue
     access: Access
     tenants: Tenants
+    usage: UsageLedger
     events: EventStream
     storage: Storage
     sampler: httpx.AsyncClient

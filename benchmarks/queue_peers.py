@@ -1,0 +1,63 @@
+"""No-op jobs through docket or streaq, for queue_rates.py: `python queue_peers.py docket|streaq REDIS_URL JOBS`.
+
+Prints JSON: seconds to submit them one after another, and seconds until one worker with one place has run them all.
+Runs in an environment of its own, for it needs the peers' packages and nothing of ours.
+"""
+
+import asyncio
+import json
+import sys
+import time
+
+DONE = 0
+
+
+async def docket(url: str, jobs: int) -> tuple[float, float]:
+    from docket import Docket, Worker
+
+    async def no_op() -> None:
+        global DONE
+        DONE += 1
+
+    async with Docket(name="bench", url=url) as queue:
+        began = time.perf_counter()
+        for _ in range(jobs):
+            await queue.add(no_op)()
+        submitted = time.perf_counter()
+        async with Worker(queue, concurrency=1) as worker:
+            await worker.run_until_finished()
+        return submitted - began, time.perf_counter() - submitted
+
+
+async def streaq(url: str, jobs: int) -> tuple[float, float]:
+    from streaq import Worker
+
+    worker = Worker(redis_url=url, concurrency=1, handle_signals=False)
+
+    @worker.task()
+    async def no_op() -> None:
+        global DONE
+        DONE += 1
+
+    async with worker:
+        began = time.perf_counter()
+        for _ in range(jobs):
+            await no_op.enqueue()
+        submitted = time.perf_counter()
+        running = asyncio.ensure_future(worker.run_async())
+        while jobs > DONE:
+            await asyncio.sleep(0.005)
+        ended = time.perf_counter()
+        running.cancel()
+        return submitted - began, ended - submitted
+
+
+def main() -> None:
+    name, url, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    submit, drain = asyncio.run({"docket": docket, "streaq": streaq}[name](url, jobs))
+    assert jobs == DONE, f"{DONE} of {jobs} ran"
+    print(json.dumps({"submit": submit, "drain": drain}))
+
+
+if __name__ == "__main__":
+    main()
