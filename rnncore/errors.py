@@ -6,7 +6,8 @@ UnrollError
 │   ├── UnknownSymbol       a symbol outside the model's vocabulary
 │   ├── ShapeMismatch       a checkpoint and a request do not fit together
 │   ├── TooLarge            a body over its limit
-│   └── Unsupported         a body in a form we do not read
+│   ├── Unsupported         a body in a form we do not read
+│   └── TooSlow                 a body that comes too slowly
 ├── AccessDenied            no key, or not the right one
 ├── Forbidden               a key that must not do this
 ├── NotFound                no such thing, for this tenant
@@ -57,6 +58,10 @@ class TooLarge(InvalidInput):
 
 class Unsupported(InvalidInput):
     """A body comes in a form that is not read here."""
+
+
+class TooSlow(InvalidInput):
+    """A body comes more slowly than anybody would send it who means well."""
 
 
 class AccessDenied(UnrollError):

@@ -1,5 +1,6 @@
 """The one public process, `python -m services.app`: puts api, web and exporter behind the door. No torch, no ray."""
 
+import ipaddress
 import logging
 import socket
 import time
@@ -21,13 +22,14 @@ from starlette.requests import HTTPConnection
 
 from rnncore.errors import Forbidden, NotFound, Unavailable, UnrollError
 from services.access import SAFE_METHODS, Access, sampler_token
-from services.api import completions, datasets, jobs, keys, models, tenants, usage
+from services.api import completions, datasets, jobs, keys, models, tenants, usage, webhooks
 from services.api.rooms import Rooms
+from services.api.turnstile import Turnstile
 from services.door import Door
 from services.exporter.collector import QueueCollector
 from services.exporter.http import HttpMetrics, register_build_info
 from services.faults import envelope, error_answer, retry_after
-from services.jobqueue.api_keys import ApiKey, ApiKeys
+from services.jobqueue.api_keys import ApiKey, ApiKeys, Scope
 from services.jobqueue.durability import check_durability
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import JobRecord
@@ -36,15 +38,18 @@ from services.jobqueue.snapshot import QueueSnapshot, queue_snapshot
 from services.jobqueue.stream import EventStream
 from services.jobqueue.tenants import Tenants
 from services.jobqueue.usage import UsageLedger
+from services.jobqueue.webhooks import Webhooks
 from services.settings import Settings
 from services.storage import Storage
 from services.web import pages, sessions
+from services.webhooks import Messenger
 
 log = structlog.get_logger(__name__)
 
 VERSION = version("unroll-server")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _THREADS = 64
+_ANSWERS_AT_ONCE = 64
 _JOBS_ON_PAGE = 100
 _STOP_SECONDS = 3
 
@@ -54,16 +59,22 @@ def create_app(settings: Settings) -> FastAPI:
     scripts = RedisScripts(settings.redis_url or "", settings.secret)
     queue = JobQueue(scripts, idempotency_seconds=int(min(settings.retention_days, 30) * 86_400))
     access = Access(ApiKeys(scripts), settings.secret)
+    webhooks_of_tenants = Webhooks(scripts)
     rooms = Rooms(
         settings=settings,
         queue=queue,
         access=access,
         tenants=Tenants(scripts),
         usage=UsageLedger(scripts),
+        webhooks=webhooks_of_tenants,
         events=EventStream(settings.redis_url or ""),
         storage=Storage(settings.storage_url),
         sampler=_sampler(settings),
+        turnstile=Turnstile(_ANSWERS_AT_ONCE),
     )
+
+    networks = [ipaddress.ip_network(network) for network in settings.webhook_networks]
+    messenger = Messenger(rooms.webhooks, queue, settings.secret, networks) if settings.webhooks == "on" else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -71,7 +82,11 @@ def create_app(settings: Settings) -> FastAPI:
         await run_in_threadpool(check_durability, scripts, settings)
         await run_in_threadpool(access.admit_first_key, settings)
         app.state.rooms = rooms
+        if messenger:
+            messenger.start()
         yield
+        if messenger:
+            await run_in_threadpool(messenger.stop)
         await rooms.sampler.aclose()
         await rooms.events.close()
         scripts.close()
@@ -84,16 +99,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for router in (
-        datasets.router,
-        jobs.router,
-        models.router,
-        completions.router,
-        keys.router,
-        tenants.router,
-        usage.router,
-    ):
-        app.include_router(router)
+    for room in (datasets, jobs, models, completions, keys, tenants, usage, webhooks):
+        app.include_router(room.router)
     _add_faults(app)
     registry = CollectorRegistry()
     registry.register(QueueCollector(lambda: _snapshot(scripts)))
@@ -189,7 +196,11 @@ def _add_health(app: FastAPI, rooms: Rooms, registry: CollectorRegistry) -> None
 def _add_pages(app: FastAPI, queue: JobQueue, access: Access, settings: Settings) -> None:
     def check_key(raw: str) -> str | None:
         key = access.check(raw)
-        return f"{key.tenant}:{key.id}" if key else None
+        return f"{key.tenant}:{key.id}" if key and Scope.READ in key.scopes else None
+
+    def may_look(key_id: str) -> bool:
+        key = access.by_id(*key_id.split(":", 1))
+        return key is not None and Scope.READ in key.scopes
 
     def tenant_of(key_id: str) -> str:
         return key_id.partition(":")[0]
@@ -205,7 +216,7 @@ def _add_pages(app: FastAPI, queue: JobQueue, access: Access, settings: Settings
         pages.router(
             secret=settings.secret,
             check_key=check_key,
-            key_is_live=lambda key_id: access.by_id(*key_id.split(":", 1)) is not None,
+            key_is_live=may_look,
             list_jobs=lambda key_id: queue.jobs(tenant_of(key_id), limit=_JOBS_ON_PAGE)[0],
             get_job=get_job,
             version=VERSION,

@@ -3,9 +3,11 @@
 Who a session cookie belongs to is told by a function from outside: the door knows no pages.
 """
 
+import asyncio
 import json
 import re
 import secrets
+import time
 from collections.abc import Callable
 
 import structlog
@@ -14,13 +16,15 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rnncore.errors import AccessDenied, Forbidden, UnrollError
+from rnncore.errors import AccessDenied, Forbidden, TooSlow, UnrollError
 from services.access import SAFE_METHODS, Access
 from services.faults import envelope, error_answer, retry_after
 from services.jobqueue.api_keys import ApiKey
 
 log = structlog.get_logger(__name__)
 
+_PATIENCE_SECONDS = 10.0
+_SLOWEST_BYTES_PER_SECOND = 1000
 HEALTH = ("/healthz", "/readyz")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9_.-]{1,128}$")
 Session = Callable[[HTTPConnection], ApiKey | None]
@@ -38,12 +42,14 @@ class Door:
         session: Session,
         allowed_hosts: frozenset[str],
         own_guard: Callable[[str], bool],
+        patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
         self._app = app
         self._access = access
         self._session = session
         self._allowed_hosts = allowed_hosts
         self._own_guard = own_guard
+        self._patience = patience_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,7 +71,7 @@ class Door:
         except UnrollError as error:
             await _refuse(error, send_with_id)
             return
-        await self._app(scope, receive, send_with_id)
+        await self._app(scope, _Paced(receive, self._patience), send_with_id)
 
     async def _admit(self, scope: Scope, request: HTTPConnection) -> None:
         path: str = scope["path"]
@@ -101,6 +107,35 @@ class Door:
         host = _without_port(origin.partition("://")[2])
         if host not in self._allowed_hosts and "*" not in self._allowed_hosts:
             raise Forbidden(f"Origin {origin[:100]!r} may not change anything here")
+
+
+class _Paced:
+    """What a client sends, as long as it sends it at a pace that no honest line falls below."""
+
+    def __init__(self, receive: Receive, patience_seconds: float) -> None:
+        self._receive = receive
+        self._patience = patience_seconds
+        self._began: float | None = None
+        self._num_bytes = 0
+        self._is_over = False
+
+    async def __call__(self) -> Message:
+        """Raises TooSlow."""
+        if self._is_over:  # what comes now is the end of the connection, whenever that is
+            return await self._receive()
+        present = time.monotonic()
+        self._began = present if self._began is None else self._began
+        # Patience at first, then as much more as the bytes so far are worth.
+        allowed = self._began + self._patience + self._num_bytes / _SLOWEST_BYTES_PER_SECOND
+        try:
+            message = await asyncio.wait_for(self._receive(), max(0.0, allowed - present))
+        except TimeoutError as error:
+            raise TooSlow(
+                f"the body comes at less than {_SLOWEST_BYTES_PER_SECOND} bytes a second; send it on a faster line"
+            ) from error
+        self._num_bytes += len(message.get("body", b""))
+        self._is_over = not message.get("more_body", False)
+        return message
 
 
 class BadHostError(UnrollError):

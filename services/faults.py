@@ -16,6 +16,7 @@ from rnncore.errors import (
     TimedOut,
     TooLarge,
     TooManyRequests,
+    TooSlow,
     Unavailable,
     UnrollError,
     Unsupported,
@@ -34,6 +35,7 @@ class Fault(NamedTuple):
 # The first line whose exception fits is used: special cases stand above what they specialise.
 TABLE: tuple[tuple[type[Exception], Fault], ...] = (
     (TooLarge, Fault(413, "invalid_request_error", "too_large")),
+    (TooSlow, Fault(408, "invalid_request_error", "too_slow")),
     (Unsupported, Fault(415, "invalid_request_error", "unsupported")),
     (InvalidInput, Fault(422, "invalid_request_error", "invalid_input")),
     (AccessDenied, Fault(401, "authentication_error", "invalid_api_key")),

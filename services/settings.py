@@ -1,6 +1,7 @@
 """Environment variables -> Settings, read once at the door of each process. Knows no room."""
 
 import hashlib
+import ipaddress
 import os
 import secrets
 import stat
@@ -108,6 +109,16 @@ class Settings(BaseSettings):
         validation_alias="UNROLL_RETENTION_DAYS",
         description="Days an ended job is kept; an idempotency key lives 30 of them at most.",
     )
+    webhooks: Literal["off", "on"] = Field(
+        "off",
+        validation_alias="UNROLL_WEBHOOKS",
+        description="on: users may have the ends of jobs told at URLs of theirs.",
+    )
+    webhook_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        validation_alias="UNROLL_WEBHOOK_NETWORKS",
+        description="Networks that webhooks may reach although they are not public (10.1.0.0/16), comma separated.",
+    )
     dispatcher_metrics_port: int = Field(
         0,
         ge=0,
@@ -128,10 +139,17 @@ class Settings(BaseSettings):
         description="Warm trainers kept on each node without a GPU.",
     )
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "webhook_networks", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ipaddress.ip_network(network)
+        return networks
 
     @field_validator("redis_url")
     @classmethod

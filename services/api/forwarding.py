@@ -23,20 +23,31 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     return f"fp_{checkpoint.parameters_sha256[:16]}"
 
 
-async def forward(rooms: Rooms, path: str, command: BaseModel) -> Response:
-    """The sampler's answer to `command`, its errors included. Raises Unavailable while it does not answer."""
+async def forward(rooms: Rooms, path: str, command: BaseModel, key_id: str) -> Response:
+    """The sampler's answer to `command`, its errors included.
+
+    Raises Unavailable while it does not answer, TooManyRequests where this key waits for too many answers.
+    """
     async with AsyncExitStack() as stack:
+        stack.callback(rooms.turnstile.enter(key_id))
         return await _whole(await _ask(rooms, path, command, stack))
 
 
 async def forward_stream(
-    rooms: Rooms, path: str, command: BaseModel, count: Callable[[int], Awaitable[None]], *, wants_usage: bool
+    rooms: Rooms,
+    path: str,
+    command: BaseModel,
+    key_id: str,
+    count: Callable[[int], Awaitable[None]],
+    *,
+    wants_usage: bool,
 ) -> Response:
     """As `forward`, passing on a stream as it comes. `command` asks for usage: `count` is told how many tokens came.
 
     The chunk that tells it goes to the client only if `wants_usage`.
     """
     async with AsyncExitStack() as stack:
+        stack.callback(rooms.turnstile.enter(key_id))
         answer = await _ask(rooms, path, command, stack)
         if answer.status_code != 200:
             return await _whole(answer)

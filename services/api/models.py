@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from rnncore.manifest import WEIGHTS
 from services.api.forwarding import forward
-from services.api.rooms import After, InRooms, Limit, Page, Tenant, errors, page
+from services.api.rooms import After, InRooms, KeyId, Limit, Page, Tenant, errors, page
 from services.jobqueue.records import Checkpoint, JobState
 from services.models import resolve
 from services.wire import ExportCommand
@@ -70,12 +70,13 @@ async def export_model(
     model_id: str,
     rooms: InRooms,
     tenant: Tenant,
+    key_id: KeyId,
     format: Annotated[Literal["safetensors", "onnx"], Query(description="What to write.")] = "safetensors",
 ) -> Response:
     """The model to take away: the parameters as they are stored, or an ONNX graph with its state going in and out."""
     checkpoint = await run_in_threadpool(resolve, rooms.queue, tenant, model_id)
     if format == "onnx":
-        return await forward(rooms, "/export", ExportCommand(checkpoint=checkpoint.path))
+        return await forward(rooms, "/export", ExportCommand(checkpoint=checkpoint.path), key_id)
     pieces = rooms.storage.read_pieces(f"{checkpoint.path}/{WEIGHTS}")
     return StreamingResponse(pieces, media_type="application/octet-stream")
 

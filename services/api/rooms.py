@@ -8,10 +8,12 @@ from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
 from services.access import Access
+from services.api.turnstile import Turnstile
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.stream import EventStream
 from services.jobqueue.tenants import Tenants
 from services.jobqueue.usage import UsageLedger
+from services.jobqueue.webhooks import Webhooks
 from services.settings import Settings
 from services.storage import Storage
 
@@ -27,9 +29,11 @@ class Rooms:
     access: Access
     tenants: Tenants
     usage: UsageLedger
+    webhooks: Webhooks
     events: EventStream
     storage: Storage
     sampler: httpx.AsyncClient
+    turnstile: Turnstile
 
 
 def _rooms(request: Request) -> Rooms:
@@ -42,6 +46,12 @@ def _tenant(request: Request) -> str:
     return tenant
 
 
+def _key_id(request: Request) -> str:
+    key_id: str = request.state.key.id
+    return key_id
+
+
+KeyId = Annotated[str, Depends(_key_id)]
 InRooms = Annotated[Rooms, Depends(_rooms)]
 Tenant = Annotated[str, Depends(_tenant)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]

@@ -16,6 +16,9 @@
 | reserved | hash | cpu, gpu -> the job that free seats of this kind are kept for |
 | durations | hash | all, tenant:TENANT -> mean worker time (ms) of jobs that succeeded |
 | usage:TENANT | hash | DAY:WHAT -> characters, steps, worker_ms, tokens of one day (days since 1970, UTC) |
+| webhooks:TENANT | hash | id -> JSON of where the ends of jobs are told |
+| outbox | zset | "TENANT WEBHOOK JOB STATE NUMBER", messages still to be sent, by due time (ms) |
+| outbox_tries | hash | message -> how often it failed |
 | ended | zset | ended jobs by the time (ms) of their end |
 | leases | zset | running jobs by the time (ms) their lease ends |
 | backoff | zset | jobs that wait before they are ready again, by due time (ms) |
@@ -63,6 +66,10 @@ def usage(tenant: str) -> str:
     return f"{PREFIX}usage:{tenant}"
 
 
+def webhooks(tenant: str) -> str:
+    return f"{PREFIX}webhooks:{tenant}"
+
+
 def dataset(dataset_id: str) -> str:
     return f"{PREFIX}dataset:{dataset_id}"
 
@@ -76,6 +83,8 @@ LEASES = f"{PREFIX}leases"
 BACKOFF = f"{PREFIX}backoff"
 PAUSED = f"{PREFIX}paused"
 ENDED = f"{PREFIX}ended"
+OUTBOX = f"{PREFIX}outbox"
+OUTBOX_TRIES = f"{PREFIX}outbox_tries"
 IN_USE = f"{PREFIX}in_use"
 CAPACITY = f"{PREFIX}capacity"
 LIMITS = f"{PREFIX}limits"

@@ -111,6 +111,14 @@ local function learn_duration(tenant, ms)
   end
 end
 
+-- Has the end of a job told to the webhooks of its tenant.
+local function announce(id, tenant, state)
+  for _, webhook in ipairs(redis.call('HKEYS', P .. 'webhooks:' .. tenant)) do
+    local number = redis.call('HINCRBY', P .. 'counters', 'announced', 1)
+    redis.call('ZADD', P .. 'outbox', now(), table.concat({tenant, webhook, id, state, number}, ' '))
+  end
+end
+
 -- Ends a job for good and gives back what it held.
 local function finish(id, state, reason)
   local key = P .. 'job:' .. id
@@ -132,6 +140,7 @@ local function finish(id, state, reason)
   end
   count('finished:' .. job[2] .. ':' .. state .. ':' .. reason)
   state_event(id, state, reason)
+  announce(id, job[1], state)
 end
 
 -- Sets a job aside until its owner resumes it.
