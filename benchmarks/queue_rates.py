@@ -139,7 +139,9 @@ def main() -> None:
     for name in ("claim p50 ms", "claim p99 ms"):
         growth = largest[name] / smallest[name]
         print(f"{name}: {growth:.2f} times as long with {asked.sizes[-1]} queued as with {asked.sizes[0]}")
-    print(f"\n{PEER_JOBS} no-op jobs, one client, one worker with one place; jobs a second")
+    print(
+        f"\n{PEER_JOBS} no-op jobs, one client, one worker (ours with one place, the peers as they come); jobs a second"
+    )
     found = {"unroll": ours()}
     for name in ("docket", "streaq") if asked.peers else ():
         try:

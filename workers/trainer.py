@@ -63,10 +63,11 @@ class Trainer:
             try:
                 return self._train(held, reporter, start)
             except LeaseLost as error:
-                log.warning("%s", error)
+                log.warning("%s", error)  # and writes no more: the rest of its history is its successor's
                 return "lost"
-            finally:
+            except BaseException:
                 reporter.close()
+                raise
 
     def _train(self, held: ClaimedJob, reporter: QueueReporter, start: Literal["warm", "cold"]) -> str:
         claim = held.claim

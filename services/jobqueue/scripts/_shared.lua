@@ -28,13 +28,12 @@ local function count(name)
   redis.call('HINCRBY', P .. 'counters', name, 1)
 end
 
--- Puts a job where claims find it. A tenant that had nothing ready rejoins at the present virtual time.
+-- Puts a job where claims find it. A tenant that had nothing ready rejoins at the present virtual time, the start tag of
+-- the job that was handed out last: before everybody who has had a turn since.
 local function make_ready(id)
   local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'priority', 'seq')
   if not redis.call('ZSCORE', P .. 'tenants', job[1]) then
-    local first = redis.call('ZRANGE', P .. 'tenants', 0, 0, 'WITHSCORES')
-    -- The first may be a tenant that its quota held back: what it did not take is not saved up for others either.
-    local present = math.max(tonumber(first[2] or 0), tonumber(redis.call('HGET', P .. 'counters', 'virtual_time') or 0))
+    local present = tonumber(redis.call('HGET', P .. 'counters', 'virtual_time') or 0)
     local own = tonumber(redis.call('HGET', P .. 'virtual_times', job[1]) or 0)
     redis.call('ZADD', P .. 'tenants', math.max(present, own), job[1])
   end
