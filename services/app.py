@@ -1,7 +1,6 @@
 """The one public process, `python -m services.app`: puts api, web and exporter behind the door. No torch, no ray."""
 
 import ipaddress
-import logging
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -39,8 +38,10 @@ from services.jobqueue.stream import EventStream
 from services.jobqueue.tenants import Tenants
 from services.jobqueue.usage import UsageLedger
 from services.jobqueue.webhooks import Webhooks
+from services.logs import configure_logs
 from services.settings import Settings
 from services.storage import Storage
+from services.traces import configure_traces
 from services.web import pages, sessions
 from services.webhooks import Messenger
 
@@ -187,7 +188,12 @@ def _add_health(app: FastAPI, rooms: Rooms, registry: CollectorRegistry) -> None
         body = {"status": "ok" if is_ready else "unavailable", "checks": checks, "version": VERSION}
         return JSONResponse(body, 200 if is_ready else 503)
 
-    @app.get("/metrics", tags=["health"])
+    @app.get(
+        "/metrics",
+        tags=["health"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     def metrics() -> Response:
         """Prometheus metrics of the queue, the trainers and this process."""
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -250,27 +256,14 @@ def listening_socket(settings: Settings) -> socket.socket:
     return bound
 
 
-def configure_log() -> None:
-    """JSON lines, each with the id of the request it belongs to."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ]
-    )
-
-
 def main() -> None:
     """Serves until SIGTERM."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    configure_log()
+    configure_logs()
+    configure_traces("app")
     settings = Settings()
     config = uvicorn.Config(
         create_app(settings),
+        log_config=None,
         log_level="warning",
         server_header=False,
         # Streams that somebody watches do not end by themselves; their readers come back with Last-Event-ID.

@@ -20,6 +20,7 @@ from rnncore.errors import AccessDenied, Forbidden, TooSlow, UnrollError
 from services.access import SAFE_METHODS, Access
 from services.faults import envelope, error_answer, retry_after
 from services.jobqueue.api_keys import ApiKey
+from services.traces import continuing
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +72,8 @@ class Door:
         except UnrollError as error:
             await _refuse(error, send_with_id)
             return
-        await self._app(scope, _Paced(receive, self._patience), send_with_id)
+        with continuing(request.headers.get("traceparent", "")):
+            await self._app(scope, _Paced(receive, self._patience), send_with_id)
 
     async def _admit(self, scope: Scope, request: HTTPConnection) -> None:
         path: str = scope["path"]

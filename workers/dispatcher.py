@@ -23,9 +23,11 @@ from services.jobqueue import claims
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Capacity, Claim, Seats
 from services.jobqueue.scripts import RedisScripts
+from services.logs import configure_logs
 from services.retention import trim
 from services.settings import Settings
 from services.storage import Storage
+from services.traces import configure_traces
 from workers.trainer import TrainerActor
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ _JOBS_PER_TRAINER = 100
 _CLEAN_ENDS = ("succeeded", "suspended")
 _LOOK_SECONDS = 1.0
 _TRIM_SECONDS = 3600.0
-_PASSED_ON = ("UNROLL_", "REDIS_")
+_PASSED_ON = ("UNROLL_", "REDIS_", "OTEL_")
 
 CLAIMS = Counter("unroll_dispatcher_claims", "Jobs handed to a trainer.", ["start"])
 TRAINERS = Gauge("unroll_trainers", "Trainer processes by what they do.", ["state"])
@@ -245,7 +247,8 @@ class Dispatcher:
 
 def main() -> None:
     """Connects to Ray and works until SIGTERM."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    configure_logs()
+    configure_traces("dispatcher")
     settings = Settings()
     ray.init(
         address=settings.ray_address or "auto",

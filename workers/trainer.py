@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import ray
+import structlog
 import torch
 
 from rnncore.errors import Cancelled, InvalidInput, LeaseLost, Suspended
@@ -20,8 +21,10 @@ from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Claim
 from services.jobqueue.scripts import RedisScripts
+from services.logs import configure_logs
 from services.settings import Settings
 from services.storage import Storage
+from services.traces import configure_traces, span
 from workers.inputs import load_inputs
 from workers.reporter import QueueReporter
 
@@ -58,7 +61,8 @@ class Trainer:
             stall_seconds=self._settings.stall_seconds,
             end_process=self._end_process,
         )
-        with held:
+        about: dict[str, str | int] = {"job_id": claim.job, "epoch": claim.epoch}
+        with held, structlog.contextvars.bound_contextvars(**about), span("job.run", claim.traceparent, about):
             reporter = QueueReporter(held, self._storage, self._settings.secret)
             try:
                 return self._train(held, reporter, start)
@@ -121,7 +125,8 @@ class TrainerProcess:
 
     def __init__(self, environment: dict[str, str], threads: int) -> None:
         os.environ |= environment
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        configure_logs()
+        configure_traces("trainer")
         self._trainer = Trainer(Settings(), threads=threads)
         self._running: str | None = None
 

@@ -24,6 +24,7 @@ from services.faults import error_answer
 from services.jobqueue.records import Checkpoint, Event, JobRecord, JobState
 from services.models import resolve
 from services.storage import merged, read_history
+from services.traces import present_traceparent
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -47,7 +48,9 @@ def submit_job(
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> JobRecord:
     """Queues a job; it is safe once this answers. The same Idempotency-Key again answers the same job."""
-    return rooms.queue.submit(tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key)
+    return rooms.queue.submit(
+        tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key, traceparent=present_traceparent()
+    )
 
 
 @router.get("", responses=errors(404))
@@ -92,7 +95,9 @@ def verify_job(
 ) -> JobRecord:
     """Queues the same job again, to end in the same `parameters_sha256`; the answer is the new job's record."""
     spec = rooms.queue.job(tenant, job_id).asked().model_copy(update={"verify_of": job_id})
-    return rooms.queue.submit(tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key)
+    return rooms.queue.submit(
+        tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key, traceparent=present_traceparent()
+    )
 
 
 @router.post("/{job_id}/retry", responses=errors(404, 409))
@@ -117,7 +122,9 @@ def retry_job(
         spec = JobSpec.model_validate(asked | {"verify_of": None, "retry_of": job_id})
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-    return rooms.queue.submit(tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key)
+    return rooms.queue.submit(
+        tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key, traceparent=present_traceparent()
+    )
 
 
 @router.post("/{job_id}/cancel", responses=errors(404))
@@ -205,6 +212,12 @@ def get_inspection(job_id: str, step: int, rooms: InRooms, tenant: Tenant) -> Re
     except NotFound as error:
         raise NotFound("this network cannot be looked into: it does not read forwards alone", param="job_id") from error
     return Response(body, media_type="application/json")
+
+
+def _submit(spec: JobSpec, rooms: Rooms, tenant: str, idempotency_key: str | None) -> JobRecord:
+    checked = _checked(spec, rooms, tenant)
+    traceparent = present_traceparent()
+    return rooms.queue.submit(tenant, checked, idempotency_key=idempotency_key, traceparent=traceparent)
 
 
 def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:

@@ -40,10 +40,11 @@ def claim(
     A record that is not what the service wrote is set aside, and the next one is handed out.
     """
     while answer := scripts.run("claim", token or secrets.token_hex(16), int(lease_seconds * 1000), *free):
-        job_id, tenant, epoch, held, attempt, spec, signature, seat = answer
+        job_id, tenant, epoch, held, attempt, spec, signature, seat, traceparent = answer
         try:
             if scripts.is_signed(signature, job_id, tenant, spec):
-                return Claim(job_id, tenant, int(epoch), held, int(attempt), JobSpec.model_validate_json(spec), seat)
+                asked = JobSpec.model_validate_json(spec)
+                return Claim(job_id, tenant, int(epoch), held, int(attempt), asked, seat, traceparent)
         except ValidationError:
             pass
         log.error("the record of %s was altered outside the service; set aside", job_id)

@@ -43,7 +43,9 @@ class JobQueue:
         with self._scripts.faults():
             self._redis.ping()
 
-    def submit(self, tenant: str, spec: JobSpec, *, idempotency_key: str | None = None) -> JobRecord:
+    def submit(
+        self, tenant: str, spec: JobSpec, *, idempotency_key: str | None = None, traceparent: str = ""
+    ) -> JobRecord:
         """Queues `spec`; durable on return. The same key again answers the job it made.
 
         Raises NotFound naming the field if a data set is not there, Conflict if the key was used for another spec,
@@ -67,6 +69,7 @@ class JobQueue:
             spec.resources.needs,
             spec.resources.num_workers,
             int(spec.timeout_seconds * 1000) if spec.timeout_seconds else "",
+            traceparent,
         )
         if answer == "conflict":
             raise Conflict(

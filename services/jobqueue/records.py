@@ -169,6 +169,7 @@ class Claim(NamedTuple):
     attempt: int
     spec: JobSpec
     seat: Literal["cpu", "gpu"] = "cpu"
+    traceparent: str = ""
 
 
 class Seats(NamedTuple):

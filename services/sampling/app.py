@@ -26,6 +26,7 @@ from rnncore.export import to_onnx
 from rnncore.inspection import Inspection
 from services.access import sampler_token
 from services.faults import error_answer
+from services.logs import configure_logs
 from services.sampling.answers import Answer, inspection, predictions
 from services.sampling.model_cache import ModelCache
 from services.settings import Settings
@@ -186,23 +187,20 @@ def create_app(settings: Settings) -> FastAPI:
 
 def main() -> None:
     """Serves until SIGTERM."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    configure_logs()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     settings = Settings()
     app = create_app(settings)
     url = settings.sampler_url or f"unix:{settings.sampler_socket}"
     if url.startswith("unix:"):
-        uvicorn.run(app, uds=url.removeprefix("unix:"), log_level="warning", timeout_graceful_shutdown=_STOP_SECONDS)
+        config = uvicorn.Config(app, log_config=None, log_level="warning", uds=url.removeprefix("unix:"))
     else:
-        address = urlsplit(url)
-        uvicorn.run(
-            app,
-            host=settings.sampler_host,
-            port=address.port or 80,
-            log_level="warning",
-            timeout_graceful_shutdown=_STOP_SECONDS,
+        config = uvicorn.Config(
+            app, log_config=None, log_level="warning", host=settings.sampler_host, port=urlsplit(url).port or 80
         )
+    config.timeout_graceful_shutdown = _STOP_SECONDS
+    uvicorn.Server(config).run()
 
 
 if __name__ == "__main__":

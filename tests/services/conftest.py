@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from api_service import Api, FakeSampler, SamplerRequest, Trained, serving
 from queue_samples import add_datasets, audit
 
-from services.app import configure_log
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
 from services.sampling import app as sampling
@@ -52,10 +50,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory, redis_server: Any, sample
 @pytest.fixture(scope="session")
 def running_api(settings: Settings, until: Callable[..., Any]) -> Iterator[Api]:
     """The public process; starting it takes too long to do it for each test."""
-    configure_log()
     with Api(settings).running(until) as api:
         yield api
-    structlog.reset_defaults()
 
 
 @pytest.fixture

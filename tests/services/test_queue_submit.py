@@ -74,7 +74,23 @@ def test_submit_script_run_again_with_its_id_makes_no_second_job(queue: JobQueue
     body = make_spec().model_dump_json()
     digest = sha256(body.encode()).hexdigest()
     signature = scripts.signature("job-0123456789abcdef", TENANT, body)
-    arguments = ("job-0123456789abcdef", TENANT, body, DATASET, "", 5, "lstm", "", digest, 60, signature, "any", 1, "")
+    arguments = (
+        "job-0123456789abcdef",
+        TENANT,
+        body,
+        DATASET,
+        "",
+        5,
+        "lstm",
+        "",
+        digest,
+        60,
+        signature,
+        "any",
+        1,
+        "",
+        "",
+    )
     assert scripts.run("submit", *arguments) == ["created", "job-0123456789abcdef"]
     before = contents(scripts)
     assert scripts.run("submit", *arguments) == ["created", "job-0123456789abcdef"]

@@ -1,12 +1,12 @@
 -- ARGV: token lease_ms free_cpu free_gpu. Reaps and promotes, then hands out the next job that fits the free seats, or
 -- nothing. The token is the caller's, so that a claim sent twice gets the same job.
--- Answers {id, tenant, epoch, token, attempt, spec, signature, seat}.
+-- Answers {id, tenant, epoch, token, attempt, spec, signature, seat, traceparent}.
 local BATCH, LOOK = 100, 20
 local token, lease = ARGV[1], tonumber(ARGV[2])
 
 local function answer(id)
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'epoch', 'attempt', 'spec', 'signature', 'seat')
-  return {id, job[1], job[2], token, job[3], job[4], job[5], job[6]}
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'epoch', 'attempt', 'spec', 'signature', 'seat', 'traceparent')
+  return {id, job[1], job[2], token, job[3], job[4], job[5], job[6], job[7] or ''}
 end
 
 local held = redis.call('GET', P .. 'claim:' .. token)
