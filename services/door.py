@@ -20,7 +20,7 @@ from rnncore.errors import AccessDenied, Forbidden, TooSlow, UnrollError
 from services.access import SAFE_METHODS, Access
 from services.faults import envelope, error_answer, retry_after
 from services.jobqueue.api_keys import ApiKey
-from services.traces import continuing
+from services.traces import span
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +72,7 @@ class Door:
         except UnrollError as error:
             await _refuse(error, send_with_id)
             return
-        with continuing(request.headers.get("traceparent", "")):
+        with span(scope["method"], request.headers.get("traceparent", "")):
             await self._app(scope, _Paced(receive, self._patience), send_with_id)
 
     async def _admit(self, scope: Scope, request: HTTPConnection) -> None:

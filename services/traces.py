@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from opentelemetry import context, trace
+from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -40,19 +40,9 @@ def export_to(process: str, exporter: SpanExporter) -> TracerProvider:
 def span(name: str, parent: str = "", attributes: Mapping[str, str | int] | None = None) -> Iterator[trace.Span]:
     """A span around the block: below `parent` (a traceparent), else below the present one. Costs nothing where off."""
     tracer = trace.get_tracer("unroll")
-    with continuing(parent), tracer.start_as_current_span(name, attributes=dict(attributes or {})) as opened:
+    above = _PROPAGATOR.extract({_HEADER: parent}) if parent else None
+    with tracer.start_as_current_span(name, above, attributes=dict(attributes or {})) as opened:
         yield opened
-
-
-@contextmanager
-def continuing(parent: str) -> Iterator[None]:
-    """Spans within the block go on the trace of `parent`; FastAPI opens one for each request."""
-    token = context.attach(_PROPAGATOR.extract({_HEADER: parent})) if parent else None
-    try:
-        yield
-    finally:
-        if token is not None:
-            context.detach(token)
 
 
 def present_traceparent() -> str:
