@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rnncore.errors import AccessDenied, Forbidden, TooSlow, UnrollError
@@ -51,6 +51,7 @@ class Door:
         self._allowed_hosts = allowed_hosts
         self._own_guard = own_guard
         self._patience = patience_seconds
+        self._reader_patience = 3 * patience_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,7 +63,10 @@ class Door:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
-            await send(message)
+            try:
+                await asyncio.wait_for(send(message), self._reader_patience)
+            except TimeoutError as error:
+                raise _ReaderGone from error
 
         scope.setdefault("state", {})["request_id"] = request_id  # for an answer that is sent from outside this door
         structlog.contextvars.clear_contextvars()
@@ -73,7 +77,10 @@ class Door:
             await _refuse(error, send_with_id)
             return
         with span(scope["method"], request.headers.get("traceparent", "")):
-            await self._app(scope, _Paced(receive, self._patience), send_with_id)
+            try:
+                await self._app(scope, _Paced(receive, self._patience), send_with_id)
+            except (_ReaderGone, ClientDisconnect):  # what is left of the answer is for nobody
+                log.info("reader too slow", path=scope["path"])
 
     async def _admit(self, scope: Scope, request: HTTPConnection) -> None:
         path: str = scope["path"]
@@ -109,6 +116,10 @@ class Door:
         host = _without_port(origin.partition("://")[2])
         if host not in self._allowed_hosts and "*" not in self._allowed_hosts:
             raise Forbidden(f"Origin {origin[:100]!r} may not change anything here")
+
+
+class _ReaderGone(OSError):
+    """Nobody takes what is sent. An OSError, as Starlette knows a lost connection."""
 
 
 class _Paced:

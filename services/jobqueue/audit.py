@@ -163,8 +163,9 @@ def _wrong_records(found: dict[str, Any], jobs: dict[str, dict[str, str]], scrip
         state = job.get("state")
         if ("finished_at" in job) != (state in _TERMINAL):
             yield f"{job_id} is {state} and {'has' if 'finished_at' in job else 'has no'} time of its end"
-        told = [fields for _, fields in found.get(f"{PREFIX}events:{job_id}", ()) if fields["type"] == "state"]
-        if not told or json.loads(told[-1]["data"])["state"] != state:
+        events = found.get(f"{PREFIX}events:{job_id}", ())
+        told = [fields for _, fields in events if fields["type"] == "state"]  # none where they were trimmed
+        if not events or (told and json.loads(told[-1]["data"])["state"] != state):
             yield f"{job_id} is {state} and told another state last"
         is_signed = scripts.is_signed(job.get("signature"), job_id, job.get("tenant", ""), job.get("spec", ""))
         if not is_signed and job.get("reason") != "envelope":

@@ -150,11 +150,14 @@ class Dataset(_Record):
 
 
 class Event(_Record):
-    """One thing that happened to a job. `id` rises; `data` depends on `type`."""
+    """One thing that happened to a job. `id` rises; `data` depends on `type`.
+
+    reset: events behind the one that was asked for are kept no more; look at the record and the history instead.
+    """
 
     id: str
     object: Literal["event"] = "event"
-    type: Literal["state", "metrics", "checkpoint", "message"]
+    type: Literal["state", "metrics", "checkpoint", "message", "reset"]
     created_at: float
     data: dict[str, Any]
 

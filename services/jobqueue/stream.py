@@ -23,10 +23,13 @@ class EventStream:
     async def follow(self, job_id: str, after: str, *, wait_seconds: float) -> AsyncIterator[Event | None]:
         """Events behind `after` ("0": from the first one kept); None after each `wait_seconds` of silence.
 
-        Ends with the event of a terminal state, or at once if that lies behind. Raises Unavailable if Redis goes away.
+        Begins with an event of type `reset` where some behind `after` were trimmed. Ends with that of a terminal state,
+        or at once if that lies behind. Raises Unavailable if Redis goes away.
         """
         block = int(wait_seconds * 1000)
         try:
+            if reset := await self._gap(job_id, after):
+                yield reset
             while True:
                 has_ended = await self._has_ended(job_id)
                 answer = await self._redis.xread(
@@ -47,6 +50,26 @@ class EventStream:
     async def close(self) -> None:
         await self._redis.aclose()
 
+    async def _gap(self, job_id: str, after: str) -> Event | None:
+        """A reset where events between `after` and the oldest that is kept may be missing."""
+        kept = await self._redis.xrange(keys.events(job_id), count=1)
+        if after == "0" or not kept:
+            return None
+        oldest = kept[0][0]
+        # Its id lies before the oldest, so that a reader who comes back with it misses nothing that is kept.
+        before = f"{int(oldest.partition('-')[0]) - 1}-0"
+        if _order(after) >= _order(before):
+            return None
+        about = await self._redis.xinfo_stream(keys.events(job_id))
+        if about["entries-added"] == about["length"]:
+            return None
+        return event_of(before, {"type": "reset", "data": json.dumps({"after": after, "oldest": oldest})})
+
     async def _has_ended(self, job_id: str) -> bool:
         state = await self._redis.hget(keys.job(job_id), "state")
         return state is None or JobState(state).is_terminal
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    milliseconds, _, number = event_id.partition("-")
+    return int(milliseconds), int(number or 0)

@@ -1,6 +1,8 @@
 """A job's events: as a list, and as a stream that is resumed without loss or repetition."""
 
 import json
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +13,8 @@ from api_service import Api
 from queue_samples import audit
 from unroll import Client
 
+from services.door import Door
+from services.jobqueue import keys
 from services.settings import Settings
 
 SSE = {"accept": "text/event-stream"}
@@ -186,3 +190,48 @@ def test_follower_that_leaves_gives_its_connection_back(api: Api, until: Callabl
         with following(api, job) as stream:
             next(stream)
     until(lambda: len(api.scripts.redis.client_list()) <= before + 1, 10)
+
+
+def test_reader_whose_events_were_trimmed_is_told_so(api: Api) -> None:
+    job = api.submit()["id"]
+    held = api.claim()
+    first = api.client.get(f"/v1/jobs/{job}/events").json()["data"][0]["id"]
+    time.sleep(0.01)  # ids are milliseconds: the trimmed ones are to be of others
+    for step in range(10):
+        held.write(events=[("metrics", {"step": step})])
+        time.sleep(0.002)
+    with following(api, job, last_event_id=first) as stream:
+        assert data(next(stream))["type"] == "state", "nothing is missing yet"
+    api.scripts.redis.xtrim(keys.events(job), maxlen=4, approximate=False)
+    with following(api, job, last_event_id=first) as stream:
+        reset, oldest = data(next(stream)), data(next(stream))
+    assert reset["type"] == "reset"
+    assert reset["data"] == {"after": first, "oldest": oldest["id"]}
+    assert oldest["data"] == {"step": 6}
+    with following(api, job, last_event_id=reset["id"]) as stream:
+        told = [data(next(stream)) for _ in range(4)]
+    assert [event["data"]["step"] for event in told] == [6, 7, 8, 9]
+
+
+def test_reader_that_takes_nothing_is_dropped(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    door: Any = api.app.middleware_stack
+    while not isinstance(door, Door):
+        door = getattr(door, "app", None) or door._app
+    monkeypatch.setattr(door, "_reader_patience", 0.5)
+    job = api.submit()["id"]
+    held = api.claim()
+    for _ in range(40):
+        held.write(events=[("message", {"level": "info", "text": "x" * 100_000}) for _ in range(5)])
+    host, port = api.url.removeprefix("http://").split(":")
+    with socket.socket() as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        wire.connect((host, int(port)))
+        lines = (f"GET /v1/jobs/{job}/events HTTP/1.1", f"host: {host}", f"authorization: Bearer {api.key}")
+        wire.sendall("\r\n".join((*lines, "accept: text/event-stream", "", "")).encode())
+        assert wire.recv(100).startswith(b"HTTP/1.1 200")
+        time.sleep(2)  # longer than the patience
+        wire.settimeout(10)
+        while wire.recv(1 << 20):  # ends, for the server has closed it, though the job still runs
+            pass
+    with following(api, job) as stream:
+        assert data(next(stream))["type"] == "state", "who reads is served"
