@@ -15,6 +15,7 @@ UnrollError
 ├── TooManyRequests         this key asks more often than it may; try again after `retry_after` seconds
 │   └── QuotaExceeded       its tenant has as much as it may have
 ├── Overloaded              too much at once; try again later
+├── StorageFull             too little space is left on the disk; try again once there is more
 ├── Unavailable             a part of the service does not answer; try again later
 ├── CorruptCheckpoint       a checkpoint folder that is incomplete, altered or unsigned
 ├── TimedOut                a job took longer than it was to take in all
@@ -94,6 +95,10 @@ class QuotaExceeded(TooManyRequests):
 
 class Overloaded(UnrollError):
     """Too much at once."""
+
+
+class StorageFull(UnrollError):
+    """The space that is left is kept for what must go on."""
 
 
 class Unavailable(UnrollError):

@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         usage=UsageLedger(scripts),
         webhooks=webhooks_of_tenants,
         events=EventStream(settings.redis_url or ""),
-        storage=Storage(settings.storage_url),
+        storage=Storage(settings.storage_url, reserve_bytes=settings.reserve_bytes),
         sampler=_sampler(settings),
         turnstile=Turnstile(_ANSWERS_AT_ONCE),
     )

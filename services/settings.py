@@ -91,6 +91,12 @@ class Settings(BaseSettings):
         validation_alias="UNROLL_LEASE_SECONDS",
         description="A job whose trainer is silent so long runs again.",
     )
+    reserve_bytes: int = Field(
+        256 * MEGABYTE,
+        ge=0,
+        validation_alias="UNROLL_RESERVE_BYTES",
+        description="Space on the disk that uploads, submissions and checkpoints leave free.",
+    )
     stall_seconds: float = Field(
         900.0,
         ge=1,

@@ -17,18 +17,31 @@ from typing import Any, BinaryIO
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from rnncore.errors import NotFound
+from rnncore.errors import NotFound, StorageFull
 
 
 class Storage:
     """One root of files addressed by relative paths, all of them made by the service itself."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reserve_bytes: int = 0) -> None:
         self.url = url
+        self._reserve_bytes = reserve_bytes
         self._fs, root = fsspec.core.url_to_fs(url)
         self._root: str = root.rstrip("/")
         self._is_local = isinstance(self._fs, LocalFileSystem)
         self._cache = Path(tempfile.gettempdir()) / f"unroll-cache-{os.getuid()}"
+
+    def check_space(self) -> None:
+        """Raises StorageFull where less than the reserve is left on a local disk. Nothing is known of others."""
+        if not self._is_local or not self._reserve_bytes:
+            return
+        os.makedirs(self._root, exist_ok=True)
+        free = shutil.disk_usage(self._root).free
+        if free < self._reserve_bytes:
+            raise StorageFull(
+                f"{free >> 20} MB are left on the disk, {self._reserve_bytes >> 20} are kept in reserve; delete ended "
+                "jobs or data sets, or make room, and try again"
+            )
 
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:

@@ -136,7 +136,7 @@ class Dispatcher:
         memory = max(seat.memory for seat in self._seats.values())
         claims.publish_capacity(self._scripts, Capacity(Seats(kinds["cpu"], kinds["gpu"]), 1, memory))
         if not sum(self._free()):
-            claims.reap(self._scripts)
+            claims.reap(self._scripts, lease_seconds=self._settings.lease_seconds)
         if job := claims.preempt(self._scripts, self._free()):
             log.info("%s asked to make place for a job of higher priority", job)
         if present - self._trimmed_at > _TRIM_SECONDS:

@@ -13,6 +13,7 @@ import ray
 import torch
 
 from rnncore.checkpoint import Snapshot, save_checkpoint
+from rnncore.errors import StorageFull
 from rnncore.fit import environment
 from rnncore.loop import Point
 from rnncore.manifest import Manifest
@@ -27,6 +28,7 @@ from services.storage import History, Storage
 _FLUSH_SECONDS = 2.0
 _PROGRESS_SECONDS = 0.25
 _LOG_TAIL_LINES = 20
+_SPACE_SECONDS = 1.0
 _BITS = "bits_per_character"
 
 
@@ -109,6 +111,7 @@ class QueueReporter:
     def after_checkpoint(self, snapshot: Snapshot, samples: list[Sample], *, is_best: bool) -> None:
         """Writes the checkpoint, then lets its name appear; what it supersedes is forgotten first and deleted last."""
         claim, progress = self._held.claim, snapshot.manifest.progress
+        self._await_space()
         self._held.check()
         path = layout.checkpoint(claim.job, claim.epoch, progress.step)
         draft = self._storage.draft_folder()
@@ -167,6 +170,20 @@ class QueueReporter:
     def close(self) -> None:
         """Makes history and log readable to the last row."""
         self._flush()
+
+    def _await_space(self) -> None:
+        """A disk that is full is no fault of the job: it waits, and says so, until there is room."""
+        has_said = False
+        while True:
+            try:
+                self._storage.check_space()
+                return
+            except StorageFull as error:
+                if not has_said:
+                    self._held.write(events=[("message", {"level": "warning", "text": f"waits to save: {error}"})])
+                    has_said = True
+                time.sleep(_SPACE_SECONDS)
+                self._held.write()  # is alive, and hears of a cancel
 
     def _flush(self) -> None:
         self._metrics.flush()

@@ -43,7 +43,7 @@ class Trainer:
         self._settings = settings
         self._scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self._queue = JobQueue(self._scripts)
-        self._storage = Storage(settings.storage_url)
+        self._storage = Storage(settings.storage_url, reserve_bytes=settings.reserve_bytes)
         self._threads = threads
         self._jobs_run = 0
         # Lightning imports its parts when they are first used; have it over before a job waits for it.

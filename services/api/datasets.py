@@ -76,7 +76,7 @@ class Preview(BaseModel):
     text: str
 
 
-@router.post("", responses=errors(413, 415), openapi_extra={
+@router.post("", responses=errors(413, 415, 507), openapi_extra={
     "requestBody": {"required": True, "content": {
         "text/plain": {"schema": {"type": "string"}},
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
@@ -105,6 +105,7 @@ async def upload_dataset(
     declared = request.headers.get("content-length", "")
     if declared.isdigit():
         check_size(int(declared) - is_form * _FORM_BYTES, limit)
+    await run_in_threadpool(rooms.storage.check_space)
     upload = await run_in_threadpool(
         Upload,
         rooms.storage,

@@ -40,7 +40,7 @@ _FREE_IN_RETRY = _LIMITS | {
 }
 
 
-@router.post("", responses=errors(404, 409))
+@router.post("", responses=errors(404, 409, 507))
 def submit_job(
     spec: JobSpec,
     rooms: InRooms,
@@ -86,7 +86,7 @@ def delete_job(job_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
     return Deleted(id=job_id, object="job")
 
 
-@router.post("/{job_id}/verify", responses=errors(404, 409))
+@router.post("/{job_id}/verify", responses=errors(404, 409, 507))
 def verify_job(
     job_id: str,
     rooms: InRooms,
@@ -100,7 +100,7 @@ def verify_job(
     )
 
 
-@router.post("/{job_id}/retry", responses=errors(404, 409))
+@router.post("/{job_id}/retry", responses=errors(404, 409, 507))
 def retry_job(
     job_id: str,
     rooms: InRooms,
@@ -215,6 +215,7 @@ def get_inspection(job_id: str, step: int, rooms: InRooms, tenant: Tenant) -> Re
 
 
 def _submit(spec: JobSpec, rooms: Rooms, tenant: str, idempotency_key: str | None) -> JobRecord:
+    rooms.storage.check_space()
     checked = _checked(spec, rooms, tenant)
     traceparent = present_traceparent()
     return rooms.queue.submit(tenant, checked, idempotency_key=idempotency_key, traceparent=traceparent)

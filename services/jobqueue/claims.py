@@ -53,9 +53,9 @@ def claim(
     return None
 
 
-def reap(scripts: RedisScripts) -> None:
+def reap(scripts: RedisScripts, *, lease_seconds: float) -> None:
     """What a claim does before it hands out a job: jobs of ended leases and ended pauses are ready again."""
-    scripts.run("claim", secrets.token_hex(16), 0, 0, 0)
+    scripts.run("claim", secrets.token_hex(16), int(lease_seconds * 1000), *_NONE)
 
 
 def publish_capacity(scripts: RedisScripts, capacity: Capacity) -> None:

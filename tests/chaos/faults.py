@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from services.processes import Child
 from tests.chaos.redis_proxy import RedisProxy
 from tests.running_service import Service
 
+_SMALL_DISK_BYTES = 1 << 30
 _MARKS = {
     "api": "services.app",
     "dispatcher": "workers.dispatcher",
@@ -27,8 +29,17 @@ class Faults:
     """Injects faults into `service`, whose Redis is `redis` behind `proxy`. `lease_seconds` is the service's."""
 
     def __init__(
-        self, service: Service, redis: Child, data: Path, proxy: RedisProxy, *, lease_seconds: float, seed: int
+        self,
+        service: Service,
+        redis: Child,
+        data: Path,
+        proxy: RedisProxy,
+        *,
+        lease_seconds: float,
+        seed: int,
+        clock: Path | None = None,
     ) -> None:
+        """`clock` holds what Redis's clock is ahead, in seconds, where libfaketime tells it the time."""
         self._service = service
         self._redis = redis
         self._data = data
@@ -51,6 +62,11 @@ class Faults:
             "cut trainers from Redis, within the lease": (3, lambda: self._cut("trainer", 0.4 * self._lease)),
             "cut all from Redis": (2, lambda: self._cut(None, 0.5 * self._lease)),
         }
+        if clock is not None:
+            self.kinds["clock of Redis an hour ahead"] = (2, lambda: self._jump(clock, 3600))
+            self.kinds["clock of Redis an hour back"] = (2, lambda: self._jump(clock, -3600))
+        if self._is_small_disk():
+            self.kinds["disk full"] = (4, self._fill_disk)
 
     def one(self) -> tuple[str, bool]:
         """One fault of a random kind; whether it found something to hit."""
@@ -107,6 +123,29 @@ class Faults:
         time.sleep(self._random.uniform(0, 0.5))
         repair_append_only_files(self._data)
         self._redis.start()
+        return True
+
+    def _jump(self, clock: Path, seconds: int) -> bool:
+        ahead = int(clock.read_text()) + seconds
+        if abs(ahead) > 3600:
+            return False
+        clock.write_text(f"{ahead:+d}")
+        return True
+
+    def _is_small_disk(self) -> bool:
+        return shutil.disk_usage(self._data).total < _SMALL_DISK_BYTES
+
+    def _fill_disk(self) -> bool:
+        """Nothing is left for anybody, Redis included, for a while."""
+        ballast = self._data / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while file.write(bytes(1 << 16)):
+                pass
+        time.sleep(1.5 * self._lease)
+        ballast.unlink()
+        time.sleep(0.5)
+        if self._redis.has_ended():  # it cannot live with what it could not write
+            self._redis.start()
         return True
 
     def _cut(self, what: str | None, seconds: float) -> bool:

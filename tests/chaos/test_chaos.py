@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -19,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.embedded_redis import redis_arguments, redis_command, repair_append_only_files
+from services.embedded_redis import bundled_redis, redis_arguments, redis_command, repair_append_only_files
 from services.jobqueue.audit import audit
 from services.jobqueue.records import JobState
 from services.jobqueue.scripts import RedisScripts
@@ -30,6 +31,10 @@ from tests.running_service import Service, wait_for
 
 LEASE_SECONDS = 3.0
 SEEDS = 4
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
+DISK_BYTES = 256 << 20
+RESERVE_BYTES = 16 << 20
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 TRAIN = {"max_steps": 120, "checkpoint_every_steps": 30, "validate_every_steps": 60, "batch_size": 4, "tbptt_steps": 16}
 _TERMINAL = {state for state in JobState if state.is_terminal}
 _ENDS = {"finish", "fail", "suspend", "release", "lose"}
@@ -94,7 +99,7 @@ class Load:
                 self.outcomes[str(answer.status_code)] += 1
                 if answer.status_code == 200:
                     return answer.json()
-                assert answer.status_code == 503, answer.text
+                assert answer.status_code in (503, 507), answer.text
             except httpx.HTTPError as error:
                 self.outcomes[type(error).__name__] += 1
             assert time.monotonic() < deadline, f"{method} {path}: no answer for two minutes"
@@ -106,14 +111,30 @@ def job(dataset: str, seed: int) -> dict[str, Any]:
     return {"dataset": dataset, "model": model, "train": TRAIN | {"seed": seed}}
 
 
+def mount_small_disk(folder: Path) -> bool:
+    """Puts a disk of its own under `folder`, small enough to be filled; whether that was allowed."""
+    if os.geteuid() != 0:
+        return False
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+
+
 @contextmanager
 def chaotic_service() -> Iterator[tuple[Service, Faults, RedisProxy, str]]:
     """A service whose every word to Redis passes a proxy, and the faults that may befall it."""
     folder = Path(tempfile.mkdtemp(prefix="unroll-chaos-"))
+    is_mounted = mount_small_disk(folder)
+    clock = folder / "clock"
+    clock.write_text("+0")
+    environment, program = dict(os.environ), redis_command()
+    has_clock = FAKETIME.exists() and bundled_redis() is not None
+    if has_clock:
+        program = [bundled_redis() or ""]  # Debian's has an allocator that libfaketime cannot live with
+        environment |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
     data = folder / "redis"
     data.mkdir()
-    command = [*redis_command(), *redis_arguments(folder / "back.sock", data)]
-    redis = Child("redis", command, dict(os.environ), folder / "redis.log", lambda: repair_append_only_files(data))
+    command = [*program, *redis_arguments(folder / "back.sock", data)]
+    redis = Child("redis", command, environment, folder / "redis.log", lambda: repair_append_only_files(data))
     redis.start()
     back = f"unix://{folder / 'back.sock'}"
     wait_for(lambda: (folder / "back.sock").exists(), 10, lambda: "Redis")
@@ -122,17 +143,23 @@ def chaotic_service() -> Iterator[tuple[Service, Faults, RedisProxy, str]]:
             folder / "home",
             UNROLL_LEASE_SECONDS=str(LEASE_SECONDS),
             UNROLL_TRAINERS="2",
+            UNROLL_RESERVE_BYTES=str(RESERVE_BYTES) if is_mounted else "0",
             REDIS_URL=proxy.url,
         )
         (folder / "home").mkdir()
         try:
             service.start()
-            yield service, Faults(service, redis, data, proxy, lease_seconds=LEASE_SECONDS, seed=1), proxy, back
+            faults = Faults(
+                service, redis, data, proxy, lease_seconds=LEASE_SECONDS, seed=SEED, clock=clock if has_clock else None
+            )
+            yield service, faults, proxy, back
         finally:
             if os.environ.get("KEEP_LOGS"):
                 shutil.copytree(folder / "home" / "logs", os.environ["KEEP_LOGS"], dirs_exist_ok=True)
             service.stop()
             redis.stop()
+            if is_mounted:
+                subprocess.run(["umount", "--lazy", str(folder)], check=True)
             shutil.rmtree(folder, ignore_errors=True)
 
 

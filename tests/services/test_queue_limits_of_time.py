@@ -96,3 +96,19 @@ def test_ended_jobs_are_deleted_by_age(queue: JobQueue, scripts: RedisScripts, t
     assert storage.list(layout.job_folder(needed.id)) == ["file"]
     queue.cancel(TENANT, follower.id)
     assert trim(queue, storage, 90) == 1, "nobody needs it any more"
+
+
+def test_clock_that_is_set_back_makes_no_lease_last(queue: JobQueue, scripts: RedisScripts) -> None:
+    """As if the clock had been an hour ahead when the lease and the pause began."""
+    leased, paused = submit(queue), submit(queue)
+    held = hold(scripts)
+    ClaimedJob(scripts, hold(scripts), lease_seconds=LEASE_SECONDS).fail(
+        {"type": "io_error", "message": "x", "log_tail": ""}, retriable=True
+    )
+    ahead = (time.time() + 3600) * 1000
+    scripts.redis.zadd(keys.LEASES, {leased.id: ahead})
+    scripts.redis.zadd(keys.BACKOFF, {paused.id: ahead})
+    claims.reap(scripts, lease_seconds=LEASE_SECONDS)
+    assert scripts.redis.zscore(keys.LEASES, leased.id) <= (time.time() + LEASE_SECONDS) * 1000
+    assert scripts.redis.zscore(keys.BACKOFF, paused.id) <= (time.time() + 300) * 1000
+    assert held.job == leased.id

@@ -157,7 +157,7 @@ class QueueMachine(RuleBasedStateMachine):
             if job.is_in_backoff:
                 self.scripts.redis.zadd(keys.BACKOFF, {job_id: 1})
                 job.is_in_backoff = False
-        claims.reap(self.scripts)
+        claims.reap(self.scripts, lease_seconds=LEASE_SECONDS)
 
     @rule(job_id=jobs, what=st.sampled_from(["cancel", "pause", "resume"]))
     def steer(self, job_id: str, what: str) -> None:

@@ -104,6 +104,18 @@ def test_job_that_no_worker_can_run_is_refused(api: Api, resources: dict[str, in
     assert (answer.status_code, answer.json()["error"]["param"]) == (422, f"resources.{param}")
 
 
+def test_disk_that_is_nearly_full_takes_nothing_more(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = api.upload()["id"]
+    monkeypatch.setattr(api.app.state.rooms.storage, "_reserve_bytes", 1 << 60)
+    for answer in (
+        api.client.post("/v1/datasets", content="another text " * 9),
+        api.client.post("/v1/jobs", json=SPEC | {"dataset": dataset}),
+    ):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (507, "storage_full")
+    monkeypatch.undo()
+    assert api.client.post("/v1/jobs", json=SPEC | {"dataset": dataset}).status_code == 200
+
+
 def test_path_tricks_in_every_id(api: Api) -> None:
     """Line 3: whatever stands where an id belongs, nothing is opened that the service did not write."""
     opened: list[str] = []

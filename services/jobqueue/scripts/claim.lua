@@ -1,7 +1,7 @@
 -- ARGV: token lease_ms free_cpu free_gpu. Reaps and promotes, then hands out the next job that fits the free seats, or
 -- nothing. The token is the caller's, so that a claim sent twice gets the same job.
 -- Answers {id, tenant, epoch, token, attempt, spec, signature, seat, traceparent}.
-local BATCH, LOOK = 100, 20
+local BATCH, LOOK, LONGEST_PAUSE = 100, 20, 300000
 local token, lease = ARGV[1], tonumber(ARGV[2])
 
 local function answer(id)
@@ -14,6 +14,13 @@ if held then
   return redis.call('HGET', P .. 'job:' .. held, 'token') == token and answer(held) or false
 end
 even_when_full()
+-- A clock that was set back must not make leases and pauses last: none ends later than one of them from now.
+for index, longest in pairs({leases = lease, backoff = LONGEST_PAUSE}) do
+  local late = '(' .. string.format('%.0f', now() + longest)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. index, late, '+inf', 'LIMIT', 0, BATCH)) do
+    redis.call('ZADD', P .. index, now() + longest, id)
+  end
+end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now(), 'LIMIT', 0, BATCH)) do
   guarded(lose, id)
 end
