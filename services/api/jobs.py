@@ -48,9 +48,7 @@ def submit_job(
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> JobRecord:
     """Queues a job; it is safe once this answers. The same Idempotency-Key again answers the same job."""
-    return rooms.queue.submit(
-        tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key, traceparent=present_traceparent()
-    )
+    return _submit(spec, rooms, tenant, idempotency_key)
 
 
 @router.get("", responses=errors(404))
@@ -95,9 +93,7 @@ def verify_job(
 ) -> JobRecord:
     """Queues the same job again, to end in the same `parameters_sha256`; the answer is the new job's record."""
     spec = rooms.queue.job(tenant, job_id).asked().model_copy(update={"verify_of": job_id})
-    return rooms.queue.submit(
-        tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key, traceparent=present_traceparent()
-    )
+    return _submit(spec, rooms, tenant, idempotency_key)
 
 
 @router.post("/{job_id}/retry", responses=errors(404, 409, 507))
@@ -122,9 +118,7 @@ def retry_job(
         spec = JobSpec.model_validate(asked | {"verify_of": None, "retry_of": job_id})
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-    return rooms.queue.submit(
-        tenant, _checked(spec, rooms, tenant), idempotency_key=idempotency_key, traceparent=present_traceparent()
-    )
+    return _submit(spec, rooms, tenant, idempotency_key)
 
 
 @router.post("/{job_id}/cancel", responses=errors(404))
