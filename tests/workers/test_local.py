@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -94,3 +95,40 @@ def test_home_is_named_by_unroll_home_and_by_nothing_else(tmp_path: Path) -> Non
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PORT": "1", "STORAGE": "x"}
     printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert printed.stdout.split() == [str(tmp_path / ".unroll"), "8000"]
+
+
+def test_ray_answers_nobody_without_its_token(service: Service) -> None:
+    """Line 9 of the threat model: a driver without the token is refused at each port that Ray listens on."""
+    ports = sorted(
+        {
+            connection.laddr.port
+            for process in service.family()
+            if "ray" in " ".join(process.cmdline())
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+    )
+    assert len(ports) >= 3
+    commands = [process.cmdline() for process in service.family()]
+    head = next(int(port) for words in commands if "ray.scripts.scripts" in words for port in _after(words, "--port"))
+    assert head in ports
+    join = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); print('in', ray.nodes())"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "UNROLL_"))}
+    for mode in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
+        command = [sys.executable, "-c", join, f"127.0.0.1:{head}"]
+        done = subprocess.run(command, env=environment | mode, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode != 0, done.stdout
+        assert "NodeID" not in done.stdout
+    for port in ports:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/api/jobs/", timeout=3)
+        except httpx.HTTPError:
+            continue  # speaks no HTTP
+        # Its metrics ports answer anybody, whatever is asked: they tell nothing of users.
+        is_metrics = answer.status_code == 200 and answer.text.startswith("# HELP")
+        assert is_metrics or answer.status_code in (401, 403, 404, 405), (port, answer.text[:200])
+        assert "job-" not in answer.text
+
+
+def _after(words: list[str], option: str) -> list[str]:
+    return [value for name, value in pairwise(words) if name == option]

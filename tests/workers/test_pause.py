@@ -49,8 +49,9 @@ def test_paused_job_gives_its_worker_back_and_goes_on_to_the_same_parameters(ser
 
 def test_urgent_job_takes_the_worker_and_the_other_goes_on_exactly(service: Service, text: str) -> None:
     dataset = service.upload(text)
-    undisturbed = service.ended(service.submit(dataset, train=TRAIN)["id"])
-    modest = service.submit(dataset, train=TRAIN, priority=1)["id"]
+    train = TRAIN | {"max_steps": 2000}  # places are looked at once a second
+    undisturbed = service.ended(service.submit(dataset, train=train)["id"])
+    modest = service.submit(dataset, train=train, priority=1)["id"]
     service.stepped(modest, 20)
     urgent = service.submit(dataset, train={"max_steps": 5}, priority=8)["id"]
     assert service.ended(urgent)["state"] == "succeeded"
