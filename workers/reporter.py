@@ -146,6 +146,7 @@ class QueueReporter:
             fields={"best": _scores(checkpoint)} if is_best else {},
         )
         for old in superseded:
+            self._held.check()
             self._storage.delete(old.path)
         self.say("info", f"checkpoint at step {progress.step}")
         self._flush()
@@ -230,6 +231,7 @@ class QueueReporter:
         kept = {c.path for c in self._published}
         for name in self._storage.list(folder):
             if f"{folder}/{name}" not in kept:
+                self._held.check()
                 self._storage.delete(f"{folder}/{name}")
 
 

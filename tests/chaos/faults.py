@@ -46,6 +46,8 @@ class Faults:
         self._proxy = proxy
         self._lease = lease_seconds
         self._random = random.Random(seed)
+        self.pauses: list[tuple[int, float, float]] = []
+        """Which process stood still, from when to when, by the monotonic clock."""
         self.kinds: dict[str, tuple[int, Callable[[], bool]]] = {
             "kill -9 trainer": (6, lambda: self._kill("trainer")),
             "kill -9 dispatcher": (4, lambda: self._kill("dispatcher")),
@@ -100,8 +102,10 @@ class Faults:
             return False
         with contextlib.suppress(psutil.NoSuchProcess):
             process.suspend()
+            stopped_at = time.monotonic()
             time.sleep(seconds)
             process.resume()
+            self.pauses.append((process.pid, stopped_at, time.monotonic()))
         return True
 
     def _stop_redis(self) -> bool:

@@ -3,7 +3,6 @@
 Real processes, a real Redis with `appendfsync always`, jobs that really train; `make soak`: 500 jobs, 200 faults.
 """
 
-import json
 import os
 import random
 import shutil
@@ -26,10 +25,21 @@ from services.jobqueue.records import JobState
 from services.jobqueue.scripts import RedisScripts
 from services.processes import Child
 from tests.chaos.faults import Faults
-from tests.chaos.redis_proxy import Call, RedisProxy
+from tests.chaos.lateness import (
+    Deed,
+    accepted_after_a_higher_epoch,
+    claims_of,
+    late_deeds,
+    read_deeds,
+    table,
+)
+from tests.chaos.redis_proxy import RedisProxy
 from tests.running_service import Service, wait_for
 
 LEASE_SECONDS = 3.0
+BEAT_SECONDS = 0.3
+AT_ONCE_SECONDS = 0.02  # between asking whether the job is still ours and the deed, a process can be stopped
+WITNESS = Path(__file__).parent / "witness"
 SEEDS = 4
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 DISK_BYTES = 256 << 20
@@ -37,7 +47,6 @@ RESERVE_BYTES = 16 << 20
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 TRAIN = {"max_steps": 120, "checkpoint_every_steps": 30, "validate_every_steps": 60, "batch_size": 4, "tbptt_steps": 16}
 _TERMINAL = {state for state in JobState if state.is_terminal}
-_ENDS = {"finish", "fail", "suspend", "release", "lose"}
 
 
 class Load:
@@ -120,9 +129,10 @@ def mount_small_disk(folder: Path) -> bool:
 
 
 @contextmanager
-def chaotic_service() -> Iterator[tuple[Service, Faults, RedisProxy, str]]:
+def chaotic_service() -> Iterator[tuple[Service, Faults, RedisProxy, str, Path]]:
     """A service whose every word to Redis passes a proxy, and the faults that may befall it."""
     folder = Path(tempfile.mkdtemp(prefix="unroll-chaos-"))
+    notes = Path(tempfile.mkdtemp(prefix="unroll-witness-"))
     is_mounted = mount_small_disk(folder)
     clock = folder / "clock"
     clock.write_text("+0")
@@ -145,6 +155,8 @@ def chaotic_service() -> Iterator[tuple[Service, Faults, RedisProxy, str]]:
             UNROLL_TRAINERS="2",
             UNROLL_RESERVE_BYTES=str(RESERVE_BYTES) if is_mounted else "0",
             REDIS_URL=proxy.url,
+            PYTHONPATH=str(WITNESS),
+            UNROLL_TEST_WITNESS=str(notes),
         )
         (folder / "home").mkdir()
         try:
@@ -152,7 +164,7 @@ def chaotic_service() -> Iterator[tuple[Service, Faults, RedisProxy, str]]:
             faults = Faults(
                 service, redis, data, proxy, lease_seconds=LEASE_SECONDS, seed=SEED, clock=clock if has_clock else None
             )
-            yield service, faults, proxy, back
+            yield service, faults, proxy, back, notes
         finally:
             if os.environ.get("KEEP_LOGS"):
                 shutil.copytree(folder / "home" / "logs", os.environ["KEEP_LOGS"], dirs_exist_ok=True)
@@ -161,6 +173,7 @@ def chaotic_service() -> Iterator[tuple[Service, Faults, RedisProxy, str]]:
             if is_mounted:
                 subprocess.run(["umount", "--lazy", str(folder)], check=True)
             shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(notes)
 
 
 def test_nothing_is_lost_or_done_twice(text: str) -> None:
@@ -175,7 +188,7 @@ def test_500_jobs_under_200_faults(text: str) -> None:
 
 def run(text: str, *, num_jobs: int, num_faults: int) -> None:
     began = time.monotonic()
-    with chaotic_service() as (service, faults, proxy, back):
+    with chaotic_service() as (service, faults, proxy, back, notes):
         dataset = service.upload(text[:8000])
         quiet = [service.api.post("/v1/jobs", json=job(dataset, seed)).json()["id"] for seed in range(SEEDS)]
         expected = [service.ended(job_id)["parameters_sha256"] for job_id in quiet]
@@ -198,6 +211,7 @@ def run(text: str, *, num_jobs: int, num_faults: int) -> None:
         broken = audit(scripts)
         scripts.close()
         load.close()
+        deeds: list[Deed] = read_deeds(notes)
     acknowledged = {job_id: records.get(job_id) for job_id in load.seeds}
     lost = [job_id for job_id, record in acknowledged.items() if record is None]
     twice = len(records) - SEEDS - len(load.seeds)
@@ -209,7 +223,8 @@ def run(text: str, *, num_jobs: int, num_faults: int) -> None:
         for job_id, record in acknowledged.items()
         if record and record["state"] == "succeeded" and record["parameters_sha256"] != expected[load.seeds[job_id]]
     ]
-    late = effects_after_a_higher_epoch(proxy.calls)
+    accepted = accepted_after_a_higher_epoch(proxy.calls)
+    late = late_deeds(deeds, claims_of(proxy.calls), faults.pauses)
     attempts = Counter(record["attempt"] for record in acknowledged.values() if record)
     print(f"\n{num_jobs} jobs, {sum(injected.values())} faults, {time.monotonic() - began:.0f} s")
     for name, times in sorted(injected.items()):
@@ -218,8 +233,12 @@ def run(text: str, *, num_jobs: int, num_faults: int) -> None:
     ends = (f"{times} {state} {kind or ''}".strip() for (state, kind), times in ended.items())
     print("  ends:", ", ".join(ends))
     print(f"  lost {len(lost)}, twice {twice}, ends changed {len(load.changed_ends)}, other parameters {len(other)}")
-    print(f"  calls seen {len(proxy.calls)}, effects of an epoch after a higher one was claimed {len(late)}")
-    assert (lost, twice, load.changed_ends, other, late, broken) == ([], 0, [], [], [], [])
+    print(f"  calls seen {len(proxy.calls)}, of an epoch accepted after a higher one was claimed {len(accepted)}")
+    for what, seen in table(late, deeds).items():
+        print(f"  {what}: {seen}")
+    assert (lost, twice, load.changed_ends, other, accepted, broken) == ([], 0, [], [], [], [])
+    assert [one for one in late if one.ran_seconds > BEAT_SECONDS] == []
+    assert [one for one in late if one.deed.what != "step" and one.ran_seconds > AT_ONCE_SECONDS] == []
     unexpected = [
         (job_id, record["state"], record["error"])
         for job_id, record in acknowledged.items()
@@ -231,19 +250,3 @@ def run(text: str, *, num_jobs: int, num_faults: int) -> None:
 def _all_ended(load: Load) -> dict[str, dict[str, Any]] | None:
     records = load.records()
     return records if all(record["state"] in _TERMINAL for record in records.values()) else None
-
-
-def effects_after_a_higher_epoch(calls: list[Call]) -> list[str]:
-    """Writes that Redis accepted of an epoch although they were sent after a higher one had been handed out."""
-    claimed: dict[str, list[tuple[float, int]]] = {}
-    for call in calls:
-        if call.script == "claim" and call.answer:
-            claimed.setdefault(call.answer[0], []).append((call.answered_at, int(call.answer[2])))
-    found = []
-    for call in calls:
-        if call.script not in _ENDS | {"beat"} or call.answer == "lost":
-            continue
-        job_id, epoch = call.arguments[0], int(call.arguments[1])
-        if any(at < call.sent_at and other > epoch for at, other in claimed.get(job_id, ())):
-            found.append(f"{call.script} of {job_id}, epoch {epoch}: {json.dumps(call.answer)}")
-    return found
