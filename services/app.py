@@ -49,6 +49,7 @@ log = structlog.get_logger(__name__)
 
 VERSION = version("unroll-server")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_PLACES = ("body", "query", "path", "header")
 _THREADS = 64
 _ANSWERS_AT_ONCE = 64
 _JOBS_ON_PAGE = 100
@@ -147,7 +148,7 @@ def _add_faults(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+        where = [part for part in map(str, first["loc"]) if part not in _PLACES and not part.startswith("<")]
         message = first["msg"].removeprefix("Value error, ")
         param = ".".join(where) or None
         text = f"{param}: {message}" if param else message

@@ -64,7 +64,8 @@ class Door:
             if message["type"] == "http.response.start":
                 message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
             try:
-                await asyncio.wait_for(send(message), self._reader_patience)
+                async with asyncio.timeout(self._reader_patience):
+                    await send(message)
             except TimeoutError as error:
                 raise _ReaderGone from error
 

@@ -79,6 +79,18 @@ class Settings(BaseSettings):
         validation_alias="UNROLL_SAMPLER_HOST",
         description="Address the sampler listens on where it has a URL.",
     )
+    sampler_precision: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        validation_alias="UNROLL_SAMPLER_PRECISION",
+        description="What language models are sampled in; bf16 halves the weights and rounds each product.",
+    )
+    state_seconds: float = Field(
+        86_400.0,
+        gt=0,
+        le=31_536_000,
+        validation_alias="UNROLL_STATE_SECONDS",
+        description="How long a state handle of a completion can be gone on from.",
+    )
     secret_file: Path | None = Field(
         None,
         validation_alias="UNROLL_SECRET_FILE",

@@ -1,11 +1,23 @@
 """What the public process and the sampler say to one another, and what a client may ask of `/v1/completions`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 MAX_PROMPT_SYMBOLS = 100_000
 MAX_TOKENS = 16_384
+MAX_PROMPTS = 256
+MAX_CHOICES = 16
+MAX_STATE_CHARACTERS = 2_000_000
 MAX_INPUTS = 256
 MAX_INSPECTED = 4096
 
@@ -22,6 +34,7 @@ Text = Annotated[str, StringConstraints(max_length=MAX_PROMPT_SYMBOLS), AfterVal
 Step = float | list[float]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_is_text)]
 PredictInput = Text | list[Token] | list[Step]
+Bias = Annotated[float, Field(ge=-100, le=100)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_is_text)]
 
 
@@ -35,23 +48,90 @@ class StreamOptions(_Message):
     include_usage: bool = Field(False, description="A last chunk without choices that counts tokens.")
 
 
+TokenId = Annotated[int, Field(ge=0, le=65_535)]
+TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_SYMBOLS)]
+
+
+def _kind_of_prompt(prompt: object) -> str:
+    first = prompt[0] if isinstance(prompt, list) and prompt else None
+    return {int: "<ids>", str: "<texts>", list: "<lists of ids>"}.get(type(first), "<text>")
+
+
+# The tags stand in angle brackets, which no field's name has: whoever tells where an error is leaves them out.
+Prompt = Annotated[
+    Annotated[Text, Tag("<text>")]
+    | Annotated[TokenIds, Tag("<ids>")]
+    | Annotated[list[Text], Field(max_length=MAX_PROMPTS), Tag("<texts>")]
+    | Annotated[list[TokenIds], Field(max_length=MAX_PROMPTS), Tag("<lists of ids>")],
+    Discriminator(_kind_of_prompt),
+]
+
+
+def fingerprint(parameters_sha256: str) -> str:
+    """Says which parameters answered."""
+    return f"fp_{parameters_sha256[:16]}"
+
+
 class CompletionRequest(_Message):
     """A text to continue. A token is one symbol of the model's vocabulary."""
 
     model: str = Field(max_length=200, description="`<job>` (its best checkpoint), `<job>:latest` or `<job>:step-N`.")
-    prompt: Text = Field("", description="Text to continue; empty: start as a text does.")
+    prompt: Prompt = Field(
+        "", description="Text to continue, or ids of its symbols; a list of either. Empty: start as a text does."
+    )
     max_tokens: int = Field(16, ge=0, le=MAX_TOKENS, description="Symbols to write at most.")
     temperature: float = Field(1.0, ge=0, le=10, description="0 takes the likeliest symbol each time.")
     top_p: float = Field(1.0, gt=0, le=1, description="Draw from the likeliest symbols of this mass alone.")
     top_k: int | None = Field(None, ge=1, le=100_000, description="Draw from this many likeliest symbols alone.")
-    n: int = Field(1, ge=1, le=16, description="How many continuations.")
+    n: int = Field(1, ge=1, le=MAX_CHOICES, description="How many continuations of each prompt.")
+    best_of: int | None = Field(
+        None, ge=1, le=MAX_CHOICES, description="Write so many and answer the n of highest mean log-probability."
+    )
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = Field(
         None, description="Ends the text where it would appear; not part of the text."
     )
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="The same seed writes the same text.")
+    logprobs: int | None = Field(
+        None, ge=0, le=20, description="Log-probability of each symbol, and of so many likeliest in its place."
+    )
+    echo: bool = Field(False, description="Begin with the prompt; with logprobs, its symbols are scored too.")
+    logit_bias: dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,5}$")], Bias] | None = Field(
+        None, max_length=1024, description="Symbol id -> what is added to its logit."
+    )
+    presence_penalty: float = Field(0.0, ge=-2, le=2, description="Taken from logits of symbols written before.")
+    frequency_penalty: float = Field(0.0, ge=-2, le=2, description="The same, once for each time.")
     stream: bool = Field(False, description="Send server-sent events as the text is written.")
     stream_options: StreamOptions | None = None
+    state: bool | Annotated[str, StringConstraints(max_length=MAX_STATE_CHARACTERS)] | None = Field(
+        None,
+        description="true: each choice ends with a handle of where its text stands. A handle: go on from there, with "
+        "`prompt` as what follows, and answer a new one.",
+    )
     user: str | None = Field(None, max_length=512, description="Accepted for compatibility; not used.")
+
+    @property
+    def prompts(self) -> list[str] | list[list[int]]:
+        """The prompts, one or more."""
+        if isinstance(self.prompt, str):
+            return [self.prompt]
+        if isinstance(self.prompt[0], int):
+            return [self.prompt]  # type: ignore[list-item]  # a list that begins with an id holds ids alone
+        return self.prompt  # type: ignore[return-value]
+
+    @model_validator(mode="after")
+    def _choices_fit(self) -> Self:
+        if self.best_of is not None and self.best_of < self.n:
+            raise ValueError(f"best_of is {self.best_of}; it must be at least n, which is {self.n}")
+        if self.best_of is not None and self.best_of > self.n and self.stream:
+            raise ValueError("best_of cannot be streamed: which texts are best is known at their end; leave it out")
+        if isinstance(self.state, str) and len(self.prompts) > 1:
+            raise ValueError(f"a state is gone on from by one prompt; {len(self.prompts)} are given")
+        rows, symbols = len(self.prompts) * (self.best_of or self.n), sum(map(len, self.prompts))
+        if rows > MAX_PROMPTS:
+            raise ValueError(f"{rows} texts are asked for (prompts x best_of); {MAX_PROMPTS} at most")
+        if symbols > MAX_PROMPT_SYMBOLS:
+            raise ValueError(f"the prompts have {symbols} symbols; {MAX_PROMPT_SYMBOLS} at most")
+        return self
 
 
 class PredictRequest(_Message):
@@ -107,11 +187,13 @@ class ExportCommand(_Message):
 
 
 class SampleCommand(_Message):
-    """The public process to the sampler: the request, and which stored checkpoint answers it."""
+    """The public process to the sampler: the request, whose it is, and which stored checkpoint answers it."""
 
     request: CompletionRequest
     checkpoint: str
-    fingerprint: str
+    parameters: str
+    tenant: str
+    key: str
 
 
 class PredictCommand(_Message):
@@ -122,13 +204,23 @@ class PredictCommand(_Message):
     fingerprint: str
 
 
+class LogProbs(_Message):
+    """Of each symbol of a text: its name, its log-probability (null: nothing came before), the likeliest, its place."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None] | None
+    text_offset: list[int]
+
+
 class Choice(_Message):
-    """One continuation."""
+    """One continuation; `state` is there where the request asked for it."""
 
     text: str
     index: int
-    logprobs: None = None
+    logprobs: LogProbs | None = None
     finish_reason: Literal["stop", "length"] | None
+    state: str | None = None
 
 
 class Usage(_Message):

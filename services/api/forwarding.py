@@ -8,29 +8,25 @@ import httpx
 from anyio import CancelScope
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ValidationError
+from starlette.types import Receive
 
 from rnncore.errors import Unavailable
 from services.api.rooms import ErrorAnswer, Rooms
-from services.jobqueue.records import Checkpoint
+from services.hangups import while_awaited
 
 _FRAME_END = b"\n\n"
-_CHOICES = b'"choices":['
-_NO_CHOICES = b'"choices":[]'
+_NO_CHOICES = b'"choices":[],'
+_COMMENT = b": "
 
 
-def fingerprint(checkpoint: Checkpoint) -> str:
-    """Says which parameters answered."""
-    return f"fp_{checkpoint.parameters_sha256[:16]}"
-
-
-async def forward(rooms: Rooms, path: str, command: BaseModel, key_id: str) -> Response:
-    """The sampler's answer to `command`, its errors included.
+async def forward(rooms: Rooms, path: str, command: BaseModel, key_id: str, receive: Receive) -> Response:
+    """The sampler's answer to `command`, its errors included; given up when the client that `receive` hears leaves.
 
     Raises Unavailable while it does not answer, TooManyRequests where this key waits for too many answers.
     """
     async with AsyncExitStack() as stack:
         stack.callback(rooms.turnstile.enter(key_id))
-        return await _whole(await _ask(rooms, path, command, stack))
+        return await while_awaited(receive, _ask_whole(rooms, path, command, stack))
 
 
 async def forward_stream(
@@ -69,6 +65,10 @@ async def _ask(rooms: Rooms, path: str, command: BaseModel, stack: AsyncExitStac
         raise _away(error) from error
 
 
+async def _ask_whole(rooms: Rooms, path: str, command: BaseModel, stack: AsyncExitStack) -> Response:
+    return await _whole(await _ask(rooms, path, command, stack))
+
+
 async def _whole(answer: httpx.Response) -> Response:
     try:
         body = await answer.aread()
@@ -77,7 +77,8 @@ async def _whole(answer: httpx.Response) -> Response:
     is_ok = answer.status_code == 200
     if not is_ok and not _is_error_answer(body):
         raise Unavailable("the sampler failed; its log says why, try again in a moment")
-    headers = {"retry-after": "1"} if answer.status_code == 503 else None
+    seconds = answer.headers.get("retry-after", "1" if answer.status_code == 503 else None)
+    headers = {"retry-after": seconds} if seconds and not is_ok else None
     media_type = answer.headers.get("content-type", "application/json") if is_ok else "application/json"
     return Response(body, answer.status_code, headers, media_type=media_type)
 
@@ -99,7 +100,7 @@ async def _passed_on(
 ) -> AsyncIterator[bytes]:
     """The sampler's frames as they come. A client that leaves closes it; a sampler that dies is told as an error.
 
-    Where no usage came, because somebody left, each frame is counted as the one token that it holds at least.
+    A comment before the frames says how many tokens there are so far; it is meant for us alone.
     """
     tokens, rest = 0, b""
     async with stack:
@@ -108,12 +109,11 @@ async def _passed_on(
                 *frames, rest = (rest + piece).split(_FRAME_END)
                 shown = []
                 for frame in frames:
-                    if _NO_CHOICES in frame:
-                        tokens = tokens_in(frame.removeprefix(b"data: "))
-                        if not wants_usage:
-                            continue
-                    elif _CHOICES in frame:
-                        tokens += 1
+                    if frame.startswith(_COMMENT):
+                        count_so_far, _, frame = frame.partition(b"\n")
+                        tokens = int(count_so_far.removeprefix(_COMMENT))
+                    if not wants_usage and _NO_CHOICES in frame:
+                        continue
                     shown.append(frame + _FRAME_END)
                 if shown:
                     yield b"".join(shown)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -71,12 +71,13 @@ async def export_model(
     rooms: InRooms,
     tenant: Tenant,
     key_id: KeyId,
+    http: Request,
     format: Annotated[Literal["safetensors", "onnx"], Query(description="What to write.")] = "safetensors",
 ) -> Response:
     """The model to take away: the parameters as they are stored, or an ONNX graph with its state going in and out."""
     checkpoint = await run_in_threadpool(resolve, rooms.queue, tenant, model_id)
     if format == "onnx":
-        return await forward(rooms, "/export", ExportCommand(checkpoint=checkpoint.path), key_id)
+        return await forward(rooms, "/export", ExportCommand(checkpoint=checkpoint.path), key_id, http.receive)
     pieces = rooms.storage.read_pieces(f"{checkpoint.path}/{WEIGHTS}")
     return StreamingResponse(pieces, media_type="application/octet-stream")
 

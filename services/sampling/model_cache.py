@@ -2,56 +2,99 @@
 
 import threading
 from collections import OrderedDict
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from rnncore.checkpoint import load_checkpoint, restore_network
 from rnncore.manifest import Manifest
+from rnncore.stepper import Precision, Stepper
 from services.storage import Storage
 
 BUDGET_BYTES = 1 << 30
 
 
 class LoadedModel(NamedTuple):
-    """A model ready to answer."""
+    """A model ready to answer; one that writes text has a stepper."""
 
     manifest: Manifest
     network: Any
+    stepper: Stepper | None
     num_bytes: int
 
 
 class ModelCache:
     """Checkpoint path -> LoadedModel. A checkpoint never changes under its path, so nothing here grows stale."""
 
-    def __init__(self, storage: Storage, secret: bytes, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        secret: bytes,
+        registry: CollectorRegistry,
+        *,
+        precision: Precision = "fp32",
+        budget_bytes: int = BUDGET_BYTES,
+    ) -> None:
         self._storage = storage
         self._secret = secret
+        self._precision = precision
+        self._budget = budget_bytes
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._loading: dict[str, Future[LoadedModel]] = {}
         self._lock = threading.Lock()
         self._hits = Counter("unroll_model_cache_hits", "Requests that found their model loaded.", registry=registry)
         self._misses = Counter("unroll_model_cache_misses", "Requests that had to load it.", registry=registry)
         self._evictions = Counter("unroll_model_cache_evictions", "Models dropped for others.", registry=registry)
         self._seconds = Histogram("unroll_model_load_seconds", "Time to load a model.", registry=registry)
 
-    def get(self, path: str) -> LoadedModel:
-        """The model stored at `path`. Raises NotFound or CorruptCheckpoint."""
+    def loaded(self, path: str) -> LoadedModel | None:
+        """The model stored at `path` if it is here already."""
         with self._lock:
-            if path in self._models:
+            model = self._models.get(path)
+            if model is not None:
                 self._hits.inc()
                 self._models.move_to_end(path)
-                return self._models[path]
+            return model
+
+    def get(self, path: str) -> LoadedModel:
+        """The model stored at `path`; however many ask at once, it is loaded once. Raises NotFound, CorruptCheckpoint.
+
+        Takes as long as loading does: call it from a thread that nobody else waits for.
+        """
+        if model := self.loaded(path):
+            return model
         self._misses.inc()
-        with self._seconds.time():
-            model = self._load(path)
+        with self._lock:
+            loading = self._loading.get(path)
+            is_ours = loading is None
+            if loading is None:
+                loading = self._loading[path] = Future()
+        if is_ours:
+            try:
+                with self._seconds.time():
+                    model = self._load(path)
+                self._keep(path, model)
+                loading.set_result(model)
+            except BaseException as error:
+                loading.set_exception(error)
+            finally:
+                with self._lock:
+                    del self._loading[path]
+        return loading.result()
+
+    def _keep(self, path: str, model: LoadedModel) -> None:
         with self._lock:
             self._models[path] = model
-            while len(self._models) > 1 and sum(m.num_bytes for m in self._models.values()) > BUDGET_BYTES:
+            while len(self._models) > 1 and sum(m.num_bytes for m in self._models.values()) > self._budget:
                 self._models.popitem(last=False)
                 self._evictions.inc()
-        return model
 
     def _load(self, path: str) -> LoadedModel:
         snapshot = load_checkpoint(self._storage.local_path(path), self._secret, weights_only=True)
         num_bytes = sum(tensor.nbytes for tensor in snapshot.weights.values())
-        return LoadedModel(snapshot.manifest, restore_network(snapshot), num_bytes)
+        network, stepper = restore_network(snapshot), None
+        if snapshot.manifest.task == "language_model":
+            stepper = Stepper(network, precision=self._precision)
+            num_bytes += stepper.num_bytes
+        return LoadedModel(snapshot.manifest, network, stepper, num_bytes)
