@@ -1,58 +1,157 @@
-"""One symbol at a time from a trained network, without what training needs: no autograd, no repacking of weights.
+"""A trained network read forward: many texts at once, each with a state of its own, without what training needs.
 
-Shapes: B rows, T time, V vocabulary.
+The bits of a row's state and logits depend on its own symbols alone: not on the rows beside it, on its place, nor on
+how its symbols were cut into readings and single steps. Knows nothing of how a symbol is chosen.
+
+Shapes: B rows, S flat state (h of each layer, then an LSTM's c of each), P its parts, H hidden (padded), V vocabulary.
 """
 
-import torch
-from torch import Tensor
-from torch.nn.functional import linear
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from rnncore.cells import CellWeights, gru_cell, lstm_cell, rnn_cell
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from rnncore.network import RecurrentNetwork
-from rnncore.state import State, zero_rows
+from rnncore.packing import PackedNetwork
+from rnncore.products import Precision, blocks, padded
+from rnncore.reading import read_block
+
+__all__ = ["Batch", "Precision", "Reading", "Stepper"]
+
+
+class Reading(NamedTuple):
+    """Logits after each row's last symbol, the states there, and, if asked, logits_TV after each symbol of each row."""
+
+    logits_BV: Tensor
+    states_BS: Tensor
+    every: list[Tensor] | None
 
 
 class Stepper:
-    """Reads prompts through the fast path and goes on step by step through the hand-written cells, in float32."""
+    """Packed weights of one network; holds no conversation. Safe to use from one thread at a time.
 
-    def __init__(self, network: RecurrentNetwork) -> None:
-        self._network = network
-        layers = network.recurrent
-        self._layers = [
-            CellWeights(*(tensor.detach() for tensor in layers.cell_weights(layer)))
-            for layer in range(network.model.num_layers)
-        ]
+    `precision` is that of the recurrent and input products; states and logits are float32 in both. Tensors are on the
+    network's device. Weights that change later are not seen. A symbol `boundary_id` makes a row forget all before it.
+    """
 
-    @torch.no_grad()
-    def read(self, ids_BT: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """Logits_BV after the last of `ids_BT` (int64, T >= 1), and the state there."""
-        was_training = self._network.training
-        self._network.eval()
-        try:
-            logits_BTV, state = self._network(ids_BT, state)
-        finally:
-            self._network.train(was_training)
-        return logits_BTV[:, -1].float(), state
+    def __init__(self, network: RecurrentNetwork, *, precision: Precision = "fp32") -> None:
+        with torch.inference_mode():
+            self._packed = PackedNetwork(network, precision=precision)
+        self._boundary_id = network.boundary_id
+        self._device = self._packed.table_VG.device
+        self.state_size = self._packed.num_parts * self._packed.hidden_size
+        self.vocabulary_size = network.vocabulary_size
+        self.num_bytes = self._packed.num_bytes
 
-    @torch.no_grad()
-    def step(self, ids_B: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits_BV after one more symbol a row, and the new state."""
-        if (boundary_id := self._network.boundary_id) is not None:
-            state = zero_rows(state, ids_B == boundary_id)
-        x = self._network.embedding(ids_B)
-        if isinstance(state, tuple):
-            hidden, cell = [], []
-            for layer, w in enumerate(self._layers):
-                x, c = lstm_cell(x, state[0][layer], state[1][layer], w)
-                hidden.append(x)
-                cell.append(c)
-            after: State = (torch.stack(hidden), torch.stack(cell))
-        else:
-            assert state is not None, "read at least one symbol before stepping"
-            model, hidden = self._network.model, []
-            for layer, w in enumerate(self._layers):
-                h = state[layer]
-                x = rnn_cell(x, h, w) if model.cell == "rnn" else gru_cell(x, h, w, reset_after=model.reset_after)
-                hidden.append(x)
-            after = torch.stack(hidden)
-        return linear(x, self._network.output.weight, self._network.output.bias), after
+    def zero_state(self, num_rows: int) -> Tensor:
+        """The states_BS of texts that have not begun."""
+        return torch.zeros(num_rows, self.state_size, device=self._device)
+
+    def batch(self, capacity: int) -> "Batch":
+        """Room for `capacity` rows that advance together."""
+        return Batch(self._packed, capacity, self._boundary_id)
+
+    @torch.inference_mode()
+    def read(self, ids: Sequence[NDArray[np.int64]], states_BS: Tensor, *, every: bool = False) -> Reading:
+        """Advances row b by the symbols ids[b], at least one; rows may be of different length."""
+        packed = self._packed
+        longest_first = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
+        logits_BV = torch.empty(len(ids), self.vocabulary_size, device=self._device)
+        after_BS = torch.empty(len(ids), self.state_size, device=self._device)
+        each = [logits_BV] * len(ids)
+        for start, size, used in blocks(len(ids), packed.sizes):
+            rows = longest_first[start : start + used]
+            parts_PBH = packed.parts(states_BS[rows], size)
+            pieces = read_block(packed, [ids[row] for row in rows], parts_PBH, self._boundary_id, every=every)
+            after_BS[rows] = packed.flat(parts_PBH)[:used]
+            logits_BV[rows] = packed.output(parts_PBH[len(packed.layers) - 1])[:used]
+            for row, logits_TV in zip(rows, pieces, strict=every):
+                each[row] = logits_TV
+        return Reading(logits_BV, after_BS, each if every else None)
+
+
+class Batch:
+    """Up to `capacity` rows that advance together, each with a state of its own; rows 0..num_rows-1 are taken."""
+
+    def __init__(self, packed: PackedNetwork, capacity: int, boundary_id: int | None) -> None:
+        self.capacity = capacity
+        self.num_rows = 0
+        self._packed = packed
+        self._boundary_id = boundary_id
+        room = padded(capacity, packed.sizes)
+        self._parts_PBH = packed.table_VG.new_zeros(packed.num_parts, room, packed.hidden)
+        self._ids_B = torch.zeros(room, dtype=torch.int64, device=self._parts_PBH.device)
+        self._advances: dict[tuple[int, int], Callable[[], Tensor]] = {}
+
+    def join(self, state_S: Tensor) -> int:
+        """The number of the new row, which goes on from `state_S`."""
+        if self.num_rows == self.capacity:
+            raise ValueError(f"batch is full at capacity={self.capacity}; wait until a row leaves")
+        self._parts_PBH[:, self.num_rows] = self._packed.parts(state_S[None], 1)[:, 0]
+        self.num_rows += 1
+        return self.num_rows - 1
+
+    def leave(self, row: int) -> None:
+        """Gives the row up; the last row moves into its place."""
+        self.num_rows -= 1
+        self._parts_PBH[:, row] = self._parts_PBH[:, self.num_rows]
+
+    def state(self, row: int) -> Tensor:
+        """A copy of the row's state_S."""
+        return self._packed.flat(self._parts_PBH[:, row : row + 1])[0]
+
+    @torch.inference_mode()
+    def step(self, ids_B: Tensor) -> Tensor:
+        """Each row reads one symbol: logits_BV, valid until the next step. The states advance in place."""
+        self._ids_B[: self.num_rows] = ids_B
+        logits = []
+        for start, size, used in blocks(self.num_rows, self._packed.sizes):
+            if (start, size) not in self._advances:
+                self._advances[start, size] = self._prepared(start, size)
+            logits.append(self._advances[start, size]()[:used])
+        return logits[0] if len(logits) == 1 else torch.cat(logits)
+
+    def _prepared(self, start: int, size: int) -> Callable[[], Tensor]:
+        """What advances one block of rows and returns its logits; on a GPU a graph, recorded once and replayed."""
+        packed, boundary_id, on_cpu = self._packed, self._boundary_id, self._ids_B.device.type == "cpu"
+        ids_B, parts_PBH = self._ids_B[start : start + size], self._parts_PBH[:, start : start + size]
+        layers = list(zip(packed.layers, packed.states(parts_PBH), strict=True))
+
+        def advance() -> Tensor:
+            if boundary_id is not None:
+                begins_B = ids_B == boundary_id
+                if not on_cpu or begins_B.any():  # a graph cannot ask
+                    parts_PBH.masked_fill_(begins_B[:, None], 0.0)
+            xg_BG = packed.table_VG.index_select(0, ids_B)
+            below_BH = parts_PBH[0]
+            for layer, state in layers:
+                if layer.input:
+                    xg_BG = layer.input(below_BH)
+                layer.advance(xg_BG, state)
+                below_BH = state[0]
+            return packed.output(below_BH)
+
+        return advance if on_cpu else _recorded(advance, parts_PBH)
+
+
+def _recorded(advance: Callable[[], Tensor], parts_PBH: Tensor) -> Callable[[], Tensor]:
+    """`advance` as a CUDA graph. Recording runs nothing, but what it is warmed up with does: the states come back."""
+    before_PBH = parts_PBH.clone()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        advance()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        logits_BV = advance()
+    parts_PBH.copy_(before_PBH)
+
+    def replay() -> Tensor:
+        graph.replay()
+        return logits_BV
+
+    return replay

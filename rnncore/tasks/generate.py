@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from rnncore.batches import IGNORED, Batch
 from rnncore.encoding import Encoding
 from rnncore.metrics import bits_per_character
-from rnncore.sampling import SamplingParameters, probabilities, seeded
+from rnncore.sampling import Choices, SamplingParameters
 from rnncore.sequence_network import SequenceNetwork
 from rnncore.spec import JobSpec, ModelSpec
 from rnncore.state import State
@@ -64,13 +64,14 @@ def generate(network: SequenceNetwork, encoding: Encoding, label: str, parameter
     """The symbols that the network writes for `label`. Raises UnknownSymbol for a label it never saw."""
     symbols = encoding.tokens_written
     chosen = symbols.size + int(encoding.tokens_read.encode([label], param="input")[0])
-    generator = seeded(parameters.seed)
+    choices = Choices(1, symbols.size + 1)
+    choices.join(parameters)
     state: State = None
     written: list[int] = []
     one = torch.ones(1, dtype=torch.int64)
     for _ in range(parameters.max_tokens):
         scores_BTK, state = network.each(torch.tensor([[chosen]]), one, state)
-        chosen = int(torch.multinomial(probabilities(scores_BTK[0, 0].float(), parameters), 1, generator=generator))
+        chosen = int(choices.choose(scores_BTK[:, 0].float()))
         if chosen == symbols.size:
             break
         written.append(chosen)
