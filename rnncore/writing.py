@@ -72,6 +72,15 @@ class Writer:
         return text
 
 
+def beginning(vocabulary: Vocabulary) -> int:
+    """What an empty prompt stands for: a document's boundary, or a line break."""
+    if vocabulary.kind == "bytes":
+        return ord("\n")
+    if vocabulary.boundary_id is not None:
+        return vocabulary.boundary_id
+    return max(0, vocabulary.symbols.find("\n"))
+
+
 def _speller(vocabulary: Vocabulary) -> tuple[Callable[[int], str], Callable[[], str]]:
     """What one more symbol spells, and what is left at the end."""
     if vocabulary.kind == "characters":

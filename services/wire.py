@@ -115,8 +115,8 @@ class CompletionRequest(_Message):
         if isinstance(self.prompt, str):
             return [self.prompt]
         if isinstance(self.prompt[0], int):
-            return [self.prompt]  # type: ignore[list-item]  # a list that begins with an id holds ids alone
-        return self.prompt  # type: ignore[return-value]
+            return [self.prompt]
+        return self.prompt
 
     @model_validator(mode="after")
     def _choices_fit(self) -> Self:

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from rnncore.errors import InvalidInput, UnknownSymbol
-from rnncore.sampling import SamplingParameters, beginning
+from rnncore.sampling import SamplingParameters
 from rnncore.vocabulary import Vocabulary
-from rnncore.writing import Writer
+from rnncore.writing import Writer, beginning
 from services.sampling.batcher import Batcher
 from services.sampling.handles import Context, StateHandles
 from services.sampling.lane import Engine
@@ -320,5 +320,5 @@ def _parameters(
 
 
 def _count(tokens: int) -> bytes:
-    """Tells the public process how many tokens were sampled so far, should its client leave; a comment of the stream."""
+    """A comment of the stream for the public process: how many tokens there are so far, should its client leave."""
     return b": %d\n" % tokens

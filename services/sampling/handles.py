@@ -1,7 +1,7 @@
 """State handles: a whole conversation as one signed string. Nothing is kept here, so nothing dies with a replica.
 
-A handle is the recurrent state, a few kilobytes, and the symbols that it has not read yet; signed for one tenant and one
-set of parameters, good until it expires.
+A handle is the recurrent state, a few kilobytes, and the symbols that it has not read yet; signed for one tenant and
+one set of parameters, good until it expires.
 """
 
 import base64

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rnncore.errors import Overloaded
-from rnncore.sampling import Choices
+from rnncore.sampling import Choices, log_probabilities
 from rnncore.stepper import Stepper
 from services.sampling.handles import Context
 from services.sampling.prefixes import BLOCK_SYMBOLS, PrefixCache
@@ -283,7 +283,7 @@ class Lane:
 
 def scores(logits_NV: Tensor, ids_N: Tensor, num_top: int) -> list[Score]:
     """The log-probability that the model itself gives each of `ids_N`, and the likeliest instead."""
-    logprobs_NV = logits_NV.log_softmax(dim=1)
+    logprobs_NV = log_probabilities(logits_NV)
     of_ids = logprobs_NV.gather(1, ids_N[:, None])[:, 0].tolist()
     top = logprobs_NV.topk(min(num_top, logprobs_NV.shape[1]), dim=1)
     rows = zip(of_ids, top.indices.tolist(), top.values.tolist(), strict=True)

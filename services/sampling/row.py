@@ -1,6 +1,6 @@
-"""One text being written: what was asked, what has come of it so far. Shared by whoever asked and the batcher's thread.
+"""One text being written: what was asked, and what has come of it. Shared by whoever asked and the batcher's thread.
 
-The batcher alone writes to a row; its lists only grow, so that a reader on another thread sees a true beginning of them.
+The batcher alone writes to a row; its lists only grow, so that a reader on another thread sees a true beginning.
 """
 
 import time

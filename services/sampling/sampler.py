@@ -1,4 +1,4 @@
-"""The sampler: models, the batcher that writes texts with them, and the threads for whatever writes none. Knows no HTTP."""
+"""The sampler: models, the batcher that writes texts with them, threads for what else they answer. Knows no HTTP."""
 
 import asyncio
 import logging
