@@ -57,6 +57,14 @@ def _kind_of_prompt(prompt: object) -> str:
     return {int: "<ids>", str: "<texts>", list: "<lists of ids>"}.get(type(first), "<text>")
 
 
+def _is_list(value: object) -> str:
+    return "<list>" if isinstance(value, list) else "<one>"
+
+
+def _is_wish(value: object) -> str:
+    return "<wish>" if isinstance(value, bool) else "<handle>"
+
+
 # The tags stand in angle brackets, which no field's name has: whoever tells where an error is leaves them out.
 Prompt = Annotated[
     Annotated[Text, Tag("<text>")]
@@ -64,6 +72,14 @@ Prompt = Annotated[
     | Annotated[list[Text], Field(max_length=MAX_PROMPTS), Tag("<texts>")]
     | Annotated[list[TokenIds], Field(max_length=MAX_PROMPTS), Tag("<lists of ids>")],
     Discriminator(_kind_of_prompt),
+]
+Stops = Annotated[
+    Annotated[Stop, Tag("<one>")] | Annotated[list[Stop], Field(max_length=4), Tag("<list>")], Discriminator(_is_list)
+]
+State = Annotated[
+    Annotated[bool, Tag("<wish>")]
+    | Annotated[str, StringConstraints(max_length=MAX_STATE_CHARACTERS), Tag("<handle>")],
+    Discriminator(_is_wish),
 ]
 
 
@@ -87,9 +103,7 @@ class CompletionRequest(_Message):
     best_of: int | None = Field(
         None, ge=1, le=MAX_CHOICES, description="Write so many and answer the n of highest mean log-probability."
     )
-    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = Field(
-        None, description="Ends the text where it would appear; not part of the text."
-    )
+    stop: Stops | None = Field(None, description="Ends the text where it would appear; not part of the text.")
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="The same seed writes the same text.")
     logprobs: int | None = Field(
         None, ge=0, le=20, description="Log-probability of each symbol, and of so many likeliest in its place."
@@ -102,7 +116,7 @@ class CompletionRequest(_Message):
     frequency_penalty: float = Field(0.0, ge=-2, le=2, description="The same, once for each time.")
     stream: bool = Field(False, description="Send server-sent events as the text is written.")
     stream_options: StreamOptions | None = None
-    state: bool | Annotated[str, StringConstraints(max_length=MAX_STATE_CHARACTERS)] | None = Field(
+    state: State | None = Field(
         None,
         description="true: each choice ends with a handle of where its text stands. A handle: go on from there, with "
         "`prompt` as what follows, and answer a new one.",
