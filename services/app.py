@@ -38,6 +38,7 @@ from services.jobqueue.stream import EventStream
 from services.jobqueue.tenants import Tenants
 from services.jobqueue.usage import UsageLedger
 from services.jobqueue.webhooks import Webhooks
+from services.limits import allow_many_sockets
 from services.logs import configure_logs
 from services.settings import Settings
 from services.storage import Storage
@@ -132,7 +133,7 @@ def _sampler(settings: Settings) -> httpx.AsyncClient:
     uds = url.removeprefix("unix:") if url.startswith("unix:") else None
     return httpx.AsyncClient(
         base_url="http://sampler" if uds else url,
-        transport=httpx.AsyncHTTPTransport(uds=uds, limits=httpx.Limits(max_connections=256)),
+        transport=httpx.AsyncHTTPTransport(uds=uds, limits=httpx.Limits(max_connections=None, max_keepalive_connections=64)),
         timeout=httpx.Timeout(600, connect=2),
         headers={"authorization": f"Bearer {sampler_token(settings.secret)}"},
     )
@@ -261,6 +262,7 @@ def main() -> None:
     """Serves until SIGTERM."""
     configure_logs()
     configure_traces("app")
+    allow_many_sockets()
     settings = Settings()
     config = uvicorn.Config(
         create_app(settings),

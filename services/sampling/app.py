@@ -23,6 +23,7 @@ from rnncore.errors import AccessDenied, UnrollError
 from services.access import sampler_token
 from services.faults import error_answer, retry_after
 from services.hangups import while_awaited
+from services.limits import allow_many_sockets
 from services.logs import configure_logs
 from services.sampling.completion import CompletionAnswer
 from services.sampling.sampler import Sampler
@@ -136,6 +137,7 @@ async def _frames(sampler: Sampler, answer: CompletionAnswer) -> AsyncIterator[b
 def main() -> None:
     """Serves until SIGTERM."""
     configure_logs()
+    allow_many_sockets()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     settings = Settings()
