@@ -23,7 +23,7 @@ _ONEDNN_FROM = 192
 
 
 class PackedLayer:
-    """One recurrent layer: its weights padded, in the order in which it computes its gates, and its step in place."""
+    """One recurrent layer: its weights as it computes with them, and its step in place."""
 
     num_gates: int
 
@@ -43,7 +43,7 @@ class PackedLayer:
         return Product(weight, precision=self._precision, by_onednn=self._by_onednn)
 
     def arranged(self, gates_G: Tensor) -> Tensor:
-        """The rows of a parameter in the order of this layer's gates."""
+        """A parameter, its rows by gate, as this layer computes with it."""
         return gates_G
 
     def late(self, b_hh_G: Tensor) -> Tensor:
@@ -78,23 +78,22 @@ class PackedRnn(PackedLayer):
 
 
 class PackedLstm(PackedLayer):
-    """`lstm_cell`, gates in the order i f o g: the sigmoids stand side by side."""
+    """`lstm_cell` with one sigmoid for all gates: tanh(x) = 2 sigmoid(2x) - 1, which is several times as fast."""
 
     num_gates = 4
 
     def arranged(self, gates_G: Tensor) -> Tensor:
         i, f, g, o = gates_G.chunk(4)
-        return torch.cat([i, f, o, g])
+        return torch.cat([i, f, 2 * g, o])
 
     def buffers(self, num_rows: int) -> Buffers:
         (gates,) = super().buffers(num_rows)
-        return (gates, gates[:, : 3 * self.hidden], *gates.chunk(4, dim=1))
+        return (gates, *gates.chunk(4, dim=1))
 
     def advance(self, xg_BG: Tensor, state: State, buffers: Buffers) -> None:
-        (h_BH, c_BH), (gates, sigmoids, i, f, o, g) = state, buffers
-        self.recurrent[0](h_BH, xg_BG, gates)
-        sigmoids.sigmoid_()
-        c_BH.mul_(f).addcmul_(i, g.tanh_())
+        (h_BH, c_BH), (gates, i, f, g, o) = state, buffers
+        self.recurrent[0](h_BH, xg_BG, gates).sigmoid_()
+        c_BH.mul_(f).addcmul_(i, g, value=2).sub_(i)
         torch.tanh(c_BH, out=h_BH).mul_(o)
 
 

@@ -41,7 +41,7 @@ class Product:
     """
 
     def __init__(self, weight_NK: Tensor, *, precision: Precision, by_onednn: bool) -> None:
-        self._shape = (weight_NK.shape[1], weight_NK.shape[0])
+        self.shape = (weight_NK.shape[1], weight_NK.shape[0])
         self._dtype = torch.float32 if precision == "fp32" else torch.bfloat16
         weight_NK = weight_NK.detach().to(self._dtype)
         self.num_bytes = weight_NK.nbytes
@@ -67,7 +67,7 @@ class Product:
         The order in which a kernel adds depends on no values: one row at all places shows all that there is to see.
         """
         generator = torch.Generator().manual_seed(0)
-        x_K, plus_N = (torch.randn(size, generator=generator).to(self._weight.device) for size in self._shape)
+        x_K, plus_N = (torch.randn(size, generator=generator).to(self._weight.device) for size in self.shape)
         expected_N: Tensor | None = None
         for size in sizes:
             y_BN = self(x_K.repeat(size, 1), plus_N, plus_N.new_empty(size, len(plus_N)))

@@ -38,7 +38,7 @@ class Stepper:
     """
 
     def __init__(self, network: RecurrentNetwork, *, precision: Precision = "fp32") -> None:
-        with torch.inference_mode():
+        with torch.no_grad():
             self._packed = PackedNetwork(network, precision=precision)
         self._device = self._packed.table_VG.device
         self.state_size = self._packed.num_parts * self._packed.hidden_size
@@ -53,7 +53,7 @@ class Stepper:
         """Room for `capacity` rows that advance together."""
         return Batch(self._packed, capacity)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read(self, ids: Sequence[NDArray[np.int64]], states_BS: Tensor, *, every: bool = False) -> Reading:
         """Advances row b by the symbols ids[b], at least one; rows may be of different length."""
         packed = self._packed
@@ -74,6 +74,14 @@ class Stepper:
         return Reading(logits_BV, after_BS, each if every else None)
 
 
+class _Plan(NamedTuple):
+    """What a step of so many rows does, and where. Views are made once: to make one costs as much as to multiply."""
+
+    ids_B: Tensor
+    advances: list[Callable[[], None]]
+    logits_BV: Tensor
+
+
 class Batch:
     """Up to `capacity` rows that advance together, each with a state of its own; rows 0..num_rows-1 are taken."""
 
@@ -85,6 +93,7 @@ class Batch:
         self._parts_PBH = packed.table_VG.new_zeros(packed.num_parts, room, packed.hidden)
         self._ids_B = torch.zeros(room, dtype=torch.int64, device=self._parts_PBH.device)
         self._logits_BV = packed.bias_V.new_zeros(room, len(packed.bias_V))
+        self._plans: dict[int, _Plan] = {}
         self._advances: dict[tuple[int, int], Callable[[], None]] = {}
 
     def join(self, state_S: Tensor) -> int:
@@ -104,15 +113,23 @@ class Batch:
         """A copy of the row's state_S."""
         return self._packed.flat(self._parts_PBH[:, row : row + 1])[0]
 
-    @torch.inference_mode()
     def step(self, ids_B: Tensor) -> Tensor:
         """Each row reads one symbol: logits_BV, valid until the next step. The states advance in place."""
-        self._ids_B[: self.num_rows] = ids_B
-        for start, size, _ in blocks(self.num_rows, self._packed.sizes):
+        if self.num_rows not in self._plans:
+            self._plans[self.num_rows] = self._plan(self.num_rows)
+        plan = self._plans[self.num_rows]
+        plan.ids_B.copy_(ids_B)
+        for advance in plan.advances:
+            advance()
+        return plan.logits_BV
+
+    def _plan(self, num_rows: int) -> "_Plan":
+        found = [(start, size) for start, size, _ in blocks(num_rows, self._packed.sizes)]
+        for start, size in found:
             if (start, size) not in self._advances:
                 self._advances[start, size] = self._prepared(start, size)
-            self._advances[start, size]()
-        return self._logits_BV[: self.num_rows, : self._packed.vocabulary_size]
+        logits_BV = self._logits_BV[:num_rows, : self._packed.vocabulary_size]
+        return _Plan(self._ids_B[:num_rows], [self._advances[block] for block in found], logits_BV)
 
     def _prepared(self, start: int, size: int) -> Callable[[], None]:
         """What advances one block of rows; on a GPU a graph, recorded once and replayed."""
