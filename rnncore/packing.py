@@ -1,7 +1,8 @@
 """The weights of a language model's network, packed once for running it forward. Holds no state of any text.
 
-Hidden sizes are padded with zeros: then every elementwise operation runs through whole vectors, whose bits depend on no
-place, and the padded units stay zero. Shapes: B rows, E embedding, H hidden (padded), G gates, V vocabulary.
+Hidden and vocabulary sizes are padded with zeros: then every operation runs through whole vectors, whose bits depend on
+no place, and the padded units stay zero.
+Shapes: B rows, P parts of a state, S flat state, I inputs, H hidden (padded), G gates, V vocabulary (padded).
 """
 
 from collections.abc import Sequence
@@ -12,134 +13,164 @@ from torch.nn.functional import pad
 
 from rnncore.cells import CellWeights
 from rnncore.network import RecurrentNetwork
-from rnncore.products import Precision, Product, agreed_sizes
+from rnncore.products import LANES, Precision, Product, agreed_sizes
 
 State = Sequence[Tensor]  # of one layer: h_BH, and an LSTM's c_BH
+Buffers = Sequence[Tensor]  # of one block of rows; what stands in them between two steps means nothing
 
-_LANES = 32  # elementwise operations of PyTorch take so many float32 at a time; a rest goes through other code
+# Units; below, oneDNN takes longer to begin than to multiply. It also makes the products in bfloat16.
+_ONEDNN_FROM = 192
 
 
 class PackedLayer:
-    """One recurrent layer. `gates_above` are its inputs' part of the gates, `advance` does the step in place."""
+    """One recurrent layer: its weights as it computes with them, and its step in place."""
 
-    def __init__(self, w: CellWeights, *, precision: Precision, hidden: int) -> None:
-        self.hidden = hidden
-        self._precision = precision
-        w_ih, w_hh, b_ih, b_hh = (_padded_gates(tensor, w.w_hh.shape[1], hidden) for tensor in w)
-        self._w_ih_GI, self.b_G = self.arranged(w_ih), self.arranged(b_ih + self.bias_of_inputs(b_hh))
-        self.recurrent = self.recurrent_products(self.arranged(_padded_inputs(w_hh, hidden)), self.arranged(b_hh))
+    num_gates: int
+
+    def __init__(self, w: CellWeights, *, precision: Precision, by_onednn: bool) -> None:
+        self.hidden = _rounded_up(w.w_hh.shape[1])
+        self._precision, self._by_onednn = precision, by_onednn
+        w_ih, w_hh, b_ih, b_hh = (
+            self.arranged(_padded_gates(parameter, self.num_gates, self.hidden)) for parameter in w
+        )
+        self.w_ih_GI, self.b_hh_G = w_ih, self.late(b_hh)
+        self.b_ih_G = b_ih + (b_hh - self.b_hh_G)
+        self.recurrent = [self.product(part) for part in self.parted(_padded_inputs(w_hh, self.hidden))]
         self.input: Product | None = None
 
+    def product(self, weight: Tensor) -> Product:
+        """A product as this layer's are."""
+        return Product(weight, precision=self._precision, by_onednn=self._by_onednn)
+
     def arranged(self, gates_G: Tensor) -> Tensor:
-        """The rows of a parameter in the order in which this layer computes its gates."""
+        """A parameter, its rows by gate, as this layer computes with it."""
         return gates_G
 
-    def bias_of_inputs(self, b_G: Tensor) -> Tensor:
-        """What of b_hh may be added to the inputs' part already."""
-        return b_G
+    def late(self, b_hh_G: Tensor) -> Tensor:
+        """What of b_hh cannot be added to the inputs' part of the gates."""
+        return torch.zeros_like(b_hh_G)
 
-    def recurrent_products(self, w_hh_GH: Tensor, b_hh_G: Tensor) -> tuple[Product, ...]:
-        """The products that wait for the state."""
-        del b_hh_G
-        return (Product(w_hh_GH, precision=self._precision),)
-
-    def read_symbols(self, embedding_VE: Tensor) -> Tensor:
-        """As the lowest layer: the inputs' part of the gates for each symbol."""
-        return torch.addmm(self.b_G, embedding_VE, self._w_ih_GI.t())
+    def parted(self, w_hh_GH: Tensor) -> Sequence[Tensor]:
+        """What of w_hh is multiplied at once."""
+        return (w_hh_GH,)
 
     def read_layer(self) -> None:
-        """As a layer above another: makes its product of inputs."""
-        self.input = Product(_padded_inputs(self._w_ih_GI, self.hidden), self.b_G, precision=self._precision)
+        """Makes the product of inputs of a layer above another."""
+        self.input = self.product(_padded_inputs(self.w_ih_GI, self.hidden))
 
-    def advance(self, xg_BG: Tensor, state: State) -> None:
-        """One step of one block of rows: writes h_BH, and an LSTM's c_BH, of `state`; `xg_BG` is only read."""
+    def buffers(self, num_rows: int) -> Buffers:
+        """What `advance` computes in, with its parts."""
+        return (self.w_ih_GI.new_zeros(num_rows, self.num_gates * self.hidden),)
+
+    def advance(self, xg_BG: Tensor, state: State, buffers: Buffers) -> None:
+        """One step of one block of rows, in place. The inputs' part of the gates, `xg_BG`, is only read."""
         raise NotImplementedError
 
 
 class PackedRnn(PackedLayer):
     """`rnn_cell`."""
 
-    def advance(self, xg_BG: Tensor, state: State) -> None:
-        (h_BH,) = state
-        torch.tanh(self.recurrent[0].plus(h_BH, xg_BG), out=h_BH)
+    num_gates = 1
+
+    def advance(self, xg_BG: Tensor, state: State, buffers: Buffers) -> None:
+        (h_BH,), (gates,) = state, buffers
+        torch.tanh(self.recurrent[0](h_BH, xg_BG, gates), out=h_BH)
 
 
 class PackedLstm(PackedLayer):
-    """`lstm_cell`, gates in the order i f o g: the sigmoids stand side by side."""
+    """`lstm_cell` with one sigmoid for all gates: tanh(x) = 2 sigmoid(2x) - 1, which is several times as fast."""
+
+    num_gates = 4
 
     def arranged(self, gates_G: Tensor) -> Tensor:
         i, f, g, o = gates_G.chunk(4)
-        return torch.cat([i, f, o, g])
+        return torch.cat([i, f, 2 * g, o])
 
-    def advance(self, xg_BG: Tensor, state: State) -> None:
-        h_BH, c_BH = state
-        gates_BG = self.recurrent[0].plus(h_BH, xg_BG)
-        gates_BG.narrow(1, 0, 3 * self.hidden).sigmoid_()
-        i, f, o, g = gates_BG.chunk(4, 1)
-        c_BH.mul_(f).addcmul_(i, g.tanh_())
+    def buffers(self, num_rows: int) -> Buffers:
+        (gates,) = super().buffers(num_rows)
+        return (gates, *gates.chunk(4, dim=1))
+
+    def advance(self, xg_BG: Tensor, state: State, buffers: Buffers) -> None:
+        (h_BH, c_BH), (gates, i, f, g, o) = state, buffers
+        self.recurrent[0](h_BH, xg_BG, gates).sigmoid_()
+        c_BH.mul_(f).addcmul_(i, g, value=2).sub_(i)
         torch.tanh(c_BH, out=h_BH).mul_(o)
 
 
 class PackedGru(PackedLayer):
     """`gru_cell`, reset after the product."""
 
-    def bias_of_inputs(self, b_G: Tensor) -> Tensor:
-        return torch.cat([b_G[: 2 * self.hidden], torch.zeros_like(b_G[2 * self.hidden :])])
+    num_gates = 3
 
-    def recurrent_products(self, w_hh_GH: Tensor, b_hh_G: Tensor) -> tuple[Product, ...]:
-        return (Product(w_hh_GH, b_hh_G - self.bias_of_inputs(b_hh_G), precision=self._precision),)
+    def late(self, b_hh_G: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(b_hh_G[: 2 * self.hidden]), b_hh_G[2 * self.hidden :]])
 
-    def advance(self, xg_BG: Tensor, state: State) -> None:
-        (h_BH,) = state
-        gates_BG, rz = self.recurrent[0](h_BH), 2 * self.hidden
-        gates_BG.narrow(1, 0, rz).add_(xg_BG.narrow(1, 0, rz)).sigmoid_()
-        r, z, n = gates_BG.chunk(3, 1)
-        n.mul_(r).add_(xg_BG.narrow(1, rz, self.hidden)).tanh_()
+    def buffers(self, num_rows: int) -> Buffers:
+        (gates,) = super().buffers(num_rows)
+        return (gates, gates[:, : 2 * self.hidden], *gates.chunk(3, dim=1))
+
+    def advance(self, xg_BG: Tensor, state: State, buffers: Buffers) -> None:
+        (h_BH,), (gates, sigmoids, r, z, n) = state, buffers
+        self.recurrent[0](h_BH, self.b_hh_G, gates)
+        sigmoids.add_(xg_BG.narrow(1, 0, 2 * self.hidden)).sigmoid_()
+        n.mul_(r).add_(xg_BG.narrow(1, 2 * self.hidden, self.hidden)).tanh_()
         torch.lerp(n, h_BH, z, out=h_BH)
 
 
 class PackedGruBefore(PackedLayer):
     """`gru_cell` with `reset_after=False`: the candidate's product waits for the reset gate."""
 
-    def recurrent_products(self, w_hh_GH: Tensor, b_hh_G: Tensor) -> tuple[Product, ...]:
-        del b_hh_G
-        return tuple(Product(part, precision=self._precision) for part in w_hh_GH.tensor_split([2 * self.hidden]))
+    num_gates = 3
 
-    def advance(self, xg_BG: Tensor, state: State) -> None:
-        (h_BH,) = state
-        rz = 2 * self.hidden
-        r, z = self.recurrent[0](h_BH).add_(xg_BG.narrow(1, 0, rz)).sigmoid_().chunk(2, 1)
-        n = self.recurrent[1](r * h_BH).add_(xg_BG.narrow(1, rz, self.hidden)).tanh_()
+    def parted(self, w_hh_GH: Tensor) -> Sequence[Tensor]:
+        return w_hh_GH.tensor_split([2 * self.hidden])
+
+    def buffers(self, num_rows: int) -> Buffers:
+        sigmoids, n, reset = (self.w_ih_GI.new_zeros(num_rows, parts * self.hidden) for parts in (2, 1, 1))
+        return (sigmoids, *sigmoids.chunk(2, dim=1), n, reset)
+
+    def advance(self, xg_BG: Tensor, state: State, buffers: Buffers) -> None:
+        (h_BH,), (sigmoids, r, z, n, reset) = state, buffers
+        self.recurrent[0](h_BH, xg_BG.narrow(1, 0, 2 * self.hidden), sigmoids).sigmoid_()
+        torch.mul(r, h_BH, out=reset)
+        self.recurrent[1](reset, xg_BG.narrow(1, 2 * self.hidden, self.hidden), n).tanh_()
         torch.lerp(n, h_BH, z, out=h_BH)
 
 
 class PackedNetwork:
     """What a network computes in evaluation mode: a table for the symbols, layers, and the output's product.
 
-    The logits are made in float32 in every precision: their matrix is small, and a rounded logit would weigh.
+    Where precision is bf16, the products of layers are, if they are large enough to gain by it. The table and the
+    logits are float32: a rounded logit would weigh, and both cost little.
     """
 
     def __init__(self, network: RecurrentNetwork, *, precision: Precision) -> None:
         model = network.model
         kinds = {"rnn": PackedRnn, "lstm": PackedLstm, "gru": PackedGru if model.reset_after else PackedGruBefore}
-        self.hidden_size = model.hidden_size
-        self.hidden = -(-model.hidden_size // _LANES) * _LANES
+        by_onednn = model.hidden_size >= _ONEDNN_FROM
         self.layers = [
             kinds[model.cell](
-                CellWeights(*(tensor.detach().float() for tensor in network.recurrent.cell_weights(layer))),
-                precision=precision,
-                hidden=self.hidden,
+                CellWeights(*(parameter.detach().float() for parameter in network.recurrent.cell_weights(layer))),
+                precision=precision if by_onednn else "fp32",
+                by_onednn=by_onednn,
             )
             for layer in range(model.num_layers)
         ]
-        self.table_VG = self.layers[0].read_symbols(network.embedding.weight.detach().float())
         for layer in self.layers[1:]:
             layer.read_layer()
-        self.output = Product(_padded_inputs(network.output.weight.detach(), self.hidden), network.output.bias)
+        lowest = self.layers[0]
+        self.boundary_id = network.boundary_id
+        self.hidden_size, self.hidden = model.hidden_size, lowest.hidden
         self.num_parts = model.num_layers * (2 if model.cell == "lstm" else 1)
-        products = [product for layer in self.layers for product in (*layer.recurrent, layer.input) if product]
-        self.sizes = agreed_sizes([*products, self.output])
-        self.num_bytes = self.table_VG.nbytes + sum(product.num_bytes for product in [*products, self.output])
+        self.table_VG = torch.addmm(lowest.b_ih_G, network.embedding.weight.detach().float(), lowest.w_ih_GI.t())
+        self.vocabulary_size = network.vocabulary_size
+        spare = _rounded_up(self.vocabulary_size) - self.vocabulary_size
+        self.bias_V = pad(network.output.bias.detach().float(), (0, spare))
+        weight_VH = pad(_padded_inputs(network.output.weight.detach(), self.hidden), (0, 0, 0, spare))
+        self.output = Product(weight_VH, precision="fp32", by_onednn=by_onednn)
+        products = [self.output, *(p for layer in self.layers for p in (*layer.recurrent, layer.input) if p)]
+        self.sizes = agreed_sizes(products)
+        self.num_bytes = self.table_VG.nbytes + sum(product.num_bytes for product in products)
 
     def states(self, parts_PBH: Tensor) -> list[State]:
         """Of each layer, as views of the parts: h of each layer, then an LSTM's c of each."""
@@ -157,10 +188,13 @@ class PackedNetwork:
         return parts_PBH[:, :, : self.hidden_size].transpose(0, 1).flatten(1)
 
 
-def _padded_gates(gates: Tensor, hidden_size: int, hidden: int) -> Tensor:
+def _rounded_up(size: int) -> int:
+    return -(-size // LANES) * LANES
+
+
+def _padded_gates(parameter: Tensor, num_gates: int, hidden: int) -> Tensor:
     """Rows of zeros behind each gate's."""
-    by_gate = gates.view(-1, hidden_size, *gates.shape[1:]).movedim(1, -1)
-    return pad(by_gate, (0, hidden - hidden_size)).movedim(-1, 1).flatten(0, 1)
+    return torch.cat([pad(gate.t(), (0, hidden - len(gate))).t() for gate in parameter.chunk(num_gates)])
 
 
 def _padded_inputs(weight: Tensor, hidden: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 A matrix library chooses its kernel by the number of rows, and another kernel may add in another order. So rows are only
 ever multiplied in blocks of a few known sizes, and whether those agree is tried with the matrix itself before its use.
-Shapes: B rows, K inputs, N outputs.
+Kernels may also depend on where a row begins in memory and treat the last columns apart: K and N are to be multiples of
+LANES. Shapes: B rows, K inputs, N outputs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,14 @@ from torch import Tensor
 
 Precision = Literal["fp32", "bf16"]
 
+LANES = 32  # float32 that elementwise operations of PyTorch take at once; 128 bytes
+
 # Finer than doubling, so that a block is at most half padding. One larger than the last is several of the last: that
 # costs nothing, the processor is busy at 64 rows.
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-# Where the kernels of those sizes disagree: one size, if its kernel treats its rows alike; and what is always true.
-_FALLBACKS: tuple[tuple[int, ...], ...] = ((8,), (1,))
+# Where not all of them agree: those of several rows, since kernels for a few are special; a single one, if it treats
+# its rows alike; and what is always true.
+_CANDIDATES: tuple[tuple[int, ...], ...] = (SIZES, SIZES[3:], SIZES[5:], (8,), (1,))
 # oneDNN lays a matrix out for about so many rows; the layout for one row alone has a kernel that adds in another order.
 _PACKED_FOR_ROWS = 16
 
@@ -31,63 +35,54 @@ class Block(NamedTuple):
 
 
 class Product:
-    """x_BK -> x_BK W^T + b, in float32, or with both factors rounded to bfloat16 and a sum that is rounded so too.
+    """x_BK -> x_BK W^T + something, in float32, or with both factors and the product rounded to bfloat16.
 
-    The weights are laid out once, as oneDNN wants them where it is; each call returns a new tensor.
+    A large W is laid out once as oneDNN wants it. For a small one oneDNN takes longer to begin than to multiply.
     """
 
-    def __init__(self, weight_NK: Tensor, bias_N: Tensor | None = None, *, precision: Precision = "fp32") -> None:
+    def __init__(self, weight_NK: Tensor, *, precision: Precision, by_onednn: bool) -> None:
+        self.shape = (weight_NK.shape[1], weight_NK.shape[0])
         self._dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-        self._bias_N = None if bias_N is None else bias_N.detach().float().clone()
-        self.num_inputs = weight_NK.shape[1]
         weight_NK = weight_NK.detach().to(self._dtype)
-        self._by_onednn = _has_onednn(weight_NK)
+        self.num_bytes = weight_NK.nbytes
+        self._by_onednn = by_onednn and _has_onednn(weight_NK)
         if self._by_onednn:
             self._weight = torch.ops.mkldnn._reorder_linear_weight(weight_NK.contiguous(), _PACKED_FOR_ROWS)
         else:
             self._weight = weight_NK.t().contiguous()
-        self.num_bytes = weight_NK.nbytes + (0 if self._bias_N is None else self._bias_N.nbytes)
 
-    def __call__(self, x_BK: Tensor) -> Tensor:
-        """The product of one block: as many rows as one of the sizes that agree."""
+    def __call__(self, x_BK: Tensor, plus: Tensor, out_BN: Tensor) -> Tensor:
+        """Of one block, as many rows as one of the sizes that agree. `plus` is of the size of `out_BN` or of a row."""
         if self._dtype is torch.bfloat16:
-            y_BN = self._multiply(x_BK.to(self._dtype)).float()
-            return y_BN if self._bias_N is None else y_BN.add_(self._bias_N)
+            x_BK = x_BK.to(self._dtype)
+            product_BN = self._by_its_kernel(x_BK) if self._by_onednn else torch.mm(x_BK, self._weight)
+            return out_BN.copy_(product_BN).add_(plus)
         if self._by_onednn:
-            return _linear(x_BK, self._weight, self._bias_N, "none", (), "")  # type: ignore[no-any-return]
-        return self._multiply(x_BK) if self._bias_N is None else torch.addmm(self._bias_N, x_BK, self._weight)
-
-    def plus(self, x_BK: Tensor, other_BN: Tensor) -> Tensor:
-        """The product of one block, without the bias, and `other_BN` added."""
-        if self._dtype is torch.bfloat16:
-            return self._multiply(x_BK.to(self._dtype)).float().add_(other_BN)
-        if self._by_onednn:
-            return _linear_binary(x_BK, other_BN, self._weight, None, "add")  # type: ignore[no-any-return]
-        return torch.addmm(other_BN, x_BK, self._weight)
+            return torch.add(self._by_its_kernel(x_BK), plus, out=out_BN)
+        return torch.addmm(plus, x_BK, self._weight, out=out_BN)
 
     def agrees(self, sizes: Sequence[int]) -> bool:
         """Whether blocks of these sizes give one row the same bits at each of their places.
 
-        The way a kernel adds depends on no values: the same row at all places shows all that there is to see.
+        The order in which a kernel adds depends on no values: one row at all places shows all that there is to see.
         """
-        x_K = torch.randn(self.num_inputs, generator=torch.Generator().manual_seed(0)).to(self._weight.device)
-        rows = [x_K.repeat(size, 1) for size in sizes]
-        for found in ([self(x_BK) for x_BK in rows], [self.plus(x_BK, self(x_BK)) for x_BK in rows]):
-            if not all(torch.equal(y_BN, found[0][:1].expand_as(y_BN)) for y_BN in found):
+        generator = torch.Generator().manual_seed(0)
+        x_K, plus_N = (torch.randn(size, generator=generator).to(self._weight.device) for size in self.shape)
+        expected_N: Tensor | None = None
+        for size in sizes:
+            y_BN = self(x_K.repeat(size, 1), plus_N, plus_N.new_empty(size, len(plus_N)))
+            expected_N = y_BN[0] if expected_N is None else expected_N
+            if not torch.equal(y_BN, expected_N.expand_as(y_BN)):
                 return False
         return True
 
-    def _multiply(self, x_BK: Tensor) -> Tensor:
-        if self._by_onednn:
-            return _linear(x_BK, self._weight, None, "none", (), "")  # type: ignore[no-any-return]
-        return torch.mm(x_BK, self._weight)
+    def _by_its_kernel(self, x_BK: Tensor) -> Tensor:
+        return _linear(x_BK, self._weight, None, "none", (), "")  # type: ignore[no-any-return]
 
 
 def agreed_sizes(products: Sequence[Product]) -> tuple[int, ...]:
-    """The block sizes in which all of `products` treat every row alike: SIZES, or else a single one."""
-    return next(
-        (sizes for sizes in (SIZES, *_FALLBACKS) if all(product.agrees(sizes) for product in products)), _FALLBACKS[-1]
-    )
+    """The block sizes, as many as can be, in which all of `products` treat every row alike."""
+    return next(sizes for sizes in _CANDIDATES if sizes == (1,) or all(product.agrees(sizes) for product in products))
 
 
 def blocks(num_rows: int, sizes: Sequence[int]) -> Iterator[Block]:
@@ -110,4 +105,3 @@ def _has_onednn(weight_NK: Tensor) -> bool:
 
 
 _linear = torch.ops.mkldnn._linear_pointwise.default
-_linear_binary = torch.ops.mkldnn._linear_pointwise.binary

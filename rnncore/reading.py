@@ -19,7 +19,7 @@ _SYMBOLS_AT_ONCE = 4096  # bounds the memory of a reading; wherever it is cut, t
 
 
 def read_block(
-    packed: PackedNetwork, ids: Sequence[NDArray[np.int64]], parts_PBH: Tensor, boundary_id: int | None, *, every: bool
+    packed: PackedNetwork, ids: Sequence[NDArray[np.int64]], parts_PBH: Tensor, *, every: bool
 ) -> list[Tensor]:
     """Takes the first rows of `parts_PBH` to the ends of `ids`, of which none is longer than the one before it.
 
@@ -28,12 +28,14 @@ def read_block(
     pieces: list[list[Tensor]] = [[] for _ in ids]
     steps = max(1, _SYMBOLS_AT_ONCE // len(ids))
     for begin in range(0, len(ids[0]), steps):
-        window = _Window([row[begin : begin + steps] for row in ids if len(row) > begin], boundary_id, parts_PBH.device)
+        window = _Window(
+            [row[begin : begin + steps] for row in ids if len(row) > begin], packed.boundary_id, parts_PBH.device
+        )
         x_NH = _read_window(packed, window, parts_PBH)
         if every:
-            logits_NV = _multiply(packed.output, x_NH, len(window.ids_N), packed.sizes)
+            logits_NV = _multiply(packed.output, packed.bias_V, x_NH, len(window.ids_N), packed.sizes)
             for row, at in enumerate(window.symbols_of_rows()):
-                pieces[row].append(logits_NV[at])
+                pieces[row].append(logits_NV[at, : packed.vocabulary_size])
     return [torch.cat(of_row) for of_row in pieces] if every else []
 
 
@@ -70,7 +72,7 @@ def _read_window(packed: PackedNetwork, window: _Window, parts_PBH: Tensor) -> T
     torch.index_select(packed.table_VG, 0, window.ids_N, out=xg_NG[:num_symbols])
     for layer, state in zip(packed.layers, packed.states(parts_PBH), strict=True):
         if layer.input:
-            xg_NG = _multiply(layer.input, x_NH, num_symbols, packed.sizes)
+            xg_NG = _multiply(layer.input, layer.b_ih_G, x_NH, num_symbols, packed.sizes)
         _advance_over(layer, window, xg_NG, state, x_NH, packed.sizes)
     return x_NH
 
@@ -80,30 +82,27 @@ def _advance_over(
 ) -> None:
     """The steps of one layer. A block may be larger than the rows left: those that ended are kept as they were."""
     kept = [part_BH.clone() for part_BH in state]
-    at, before, size, views = 0, 0, 0, state
+    at, before, size = 0, 0, 0
+    views, buffers = state, layer.buffers(0)
     for t, num_rows in enumerate(window.num_rows_T):
         if num_rows != before:
             for part_BH, kept_BH in zip(state, kept, strict=True):
                 kept_BH[num_rows:before] = part_BH[num_rows:before]
             before, size = num_rows, next(size for size in sizes if size >= num_rows)
-            views = [part_BH[:size] for part_BH in state]
+            views, buffers = [part_BH[:size] for part_BH in state], layer.buffers(size)
         if t in window.begins:
             for part_BH in state:
                 part_BH.index_fill_(0, window.begins[t], 0.0)
-        layer.advance(xg_NG[at : at + size], views)
+        layer.advance(xg_NG[at : at + size], views, buffers)
         x_NH[at : at + num_rows] = views[0][:num_rows]
         at += num_rows
     for part_BH, kept_BH in zip(state, kept, strict=True):
         part_BH[before:] = kept_BH[before:]
 
 
-def _multiply(product: Product, x_NK: Tensor, num_rows: int, sizes: Sequence[int]) -> Tensor:
+def _multiply(product: Product, plus_N: Tensor, x_NK: Tensor, num_rows: int, sizes: Sequence[int]) -> Tensor:
     """The product of the first rows, with as many spare rows behind as there are behind those of `x_NK`."""
-    out = None
-    for start, size, used in blocks(num_rows, sizes):
-        y = product(x_NK[start : start + size])
-        if out is None:
-            out = y.new_zeros(len(x_NK), y.shape[1])
-        out[start : start + used] = y[:used]
-    assert out is not None, "a reading has symbols"
+    out = x_NK.new_zeros(len(x_NK), len(plus_N))
+    for start, size, _ in blocks(num_rows, sizes):
+        product(x_NK[start : start + size], plus_N, out[start : start + size])
     return out

@@ -38,9 +38,8 @@ class Stepper:
     """
 
     def __init__(self, network: RecurrentNetwork, *, precision: Precision = "fp32") -> None:
-        with torch.inference_mode():
+        with torch.no_grad():
             self._packed = PackedNetwork(network, precision=precision)
-        self._boundary_id = network.boundary_id
         self._device = self._packed.table_VG.device
         self.state_size = self._packed.num_parts * self._packed.hidden_size
         self.vocabulary_size = network.vocabulary_size
@@ -52,9 +51,9 @@ class Stepper:
 
     def batch(self, capacity: int) -> "Batch":
         """Room for `capacity` rows that advance together."""
-        return Batch(self._packed, capacity, self._boundary_id)
+        return Batch(self._packed, capacity)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read(self, ids: Sequence[NDArray[np.int64]], states_BS: Tensor, *, every: bool = False) -> Reading:
         """Advances row b by the symbols ids[b], at least one; rows may be of different length."""
         packed = self._packed
@@ -65,26 +64,37 @@ class Stepper:
         for start, size, used in blocks(len(ids), packed.sizes):
             rows = longest_first[start : start + used]
             parts_PBH = packed.parts(states_BS[rows], size)
-            pieces = read_block(packed, [ids[row] for row in rows], parts_PBH, self._boundary_id, every=every)
+            pieces = read_block(packed, [ids[row] for row in rows], parts_PBH, every=every)
             after_BS[rows] = packed.flat(parts_PBH)[:used]
-            logits_BV[rows] = packed.output(parts_PBH[len(packed.layers) - 1])[:used]
+            of_block_BV = packed.bias_V.new_zeros(size, len(packed.bias_V))
+            packed.output(parts_PBH[len(packed.layers) - 1], packed.bias_V, of_block_BV)
+            logits_BV[rows] = of_block_BV[:used, : self.vocabulary_size]
             for row, logits_TV in zip(rows, pieces, strict=every):
                 each[row] = logits_TV
         return Reading(logits_BV, after_BS, each if every else None)
 
 
+class _Plan(NamedTuple):
+    """What a step of so many rows does, and where. Views are made once: to make one costs as much as to multiply."""
+
+    ids_B: Tensor
+    advances: list[Callable[[], None]]
+    logits_BV: Tensor
+
+
 class Batch:
     """Up to `capacity` rows that advance together, each with a state of its own; rows 0..num_rows-1 are taken."""
 
-    def __init__(self, packed: PackedNetwork, capacity: int, boundary_id: int | None) -> None:
+    def __init__(self, packed: PackedNetwork, capacity: int) -> None:
         self.capacity = capacity
         self.num_rows = 0
         self._packed = packed
-        self._boundary_id = boundary_id
         room = padded(capacity, packed.sizes)
         self._parts_PBH = packed.table_VG.new_zeros(packed.num_parts, room, packed.hidden)
         self._ids_B = torch.zeros(room, dtype=torch.int64, device=self._parts_PBH.device)
-        self._advances: dict[tuple[int, int], Callable[[], Tensor]] = {}
+        self._logits_BV = packed.bias_V.new_zeros(room, len(packed.bias_V))
+        self._plans: dict[int, _Plan] = {}
+        self._advances: dict[tuple[int, int], Callable[[], None]] = {}
 
     def join(self, state_S: Tensor) -> int:
         """The number of the new row, which goes on from `state_S`."""
@@ -103,42 +113,52 @@ class Batch:
         """A copy of the row's state_S."""
         return self._packed.flat(self._parts_PBH[:, row : row + 1])[0]
 
-    @torch.inference_mode()
     def step(self, ids_B: Tensor) -> Tensor:
         """Each row reads one symbol: logits_BV, valid until the next step. The states advance in place."""
-        self._ids_B[: self.num_rows] = ids_B
-        logits = []
-        for start, size, used in blocks(self.num_rows, self._packed.sizes):
+        if self.num_rows not in self._plans:
+            self._plans[self.num_rows] = self._plan(self.num_rows)
+        plan = self._plans[self.num_rows]
+        plan.ids_B.copy_(ids_B)
+        for advance in plan.advances:
+            advance()
+        return plan.logits_BV
+
+    def _plan(self, num_rows: int) -> "_Plan":
+        found = [(start, size) for start, size, _ in blocks(num_rows, self._packed.sizes)]
+        for start, size in found:
             if (start, size) not in self._advances:
                 self._advances[start, size] = self._prepared(start, size)
-            logits.append(self._advances[start, size]()[:used])
-        return logits[0] if len(logits) == 1 else torch.cat(logits)
+        logits_BV = self._logits_BV[:num_rows, : self._packed.vocabulary_size]
+        return _Plan(self._ids_B[:num_rows], [self._advances[block] for block in found], logits_BV)
 
-    def _prepared(self, start: int, size: int) -> Callable[[], Tensor]:
-        """What advances one block of rows and returns its logits; on a GPU a graph, recorded once and replayed."""
-        packed, boundary_id, on_cpu = self._packed, self._boundary_id, self._ids_B.device.type == "cpu"
-        ids_B, parts_PBH = self._ids_B[start : start + size], self._parts_PBH[:, start : start + size]
+    def _prepared(self, start: int, size: int) -> Callable[[], None]:
+        """What advances one block of rows; on a GPU a graph, recorded once and replayed."""
+        packed, boundary_id, on_cpu = self._packed, self._packed.boundary_id, self._ids_B.device.type == "cpu"
+        ids_B, logits_BV = (tensor[start : start + size] for tensor in (self._ids_B, self._logits_BV))
+        parts_PBH = self._parts_PBH[:, start : start + size]
         layers = list(zip(packed.layers, packed.states(parts_PBH), strict=True))
+        buffers = packed.layers[0].buffers(size)
+        xg_BG = packed.table_VG.new_zeros(size, packed.table_VG.shape[1])
 
-        def advance() -> Tensor:
+        def advance() -> None:
             if boundary_id is not None:
                 begins_B = ids_B == boundary_id
                 if not on_cpu or begins_B.any():  # a graph cannot ask
                     parts_PBH.masked_fill_(begins_B[:, None], 0.0)
-            xg_BG = packed.table_VG.index_select(0, ids_B)
+            torch.index_select(packed.table_VG, 0, ids_B, out=xg_BG)
             below_BH = parts_PBH[0]
             for layer, state in layers:
                 if layer.input:
-                    xg_BG = layer.input(below_BH)
-                layer.advance(xg_BG, state)
+                    layer.input(below_BH, layer.b_ih_G, xg_BG)
+                layer.advance(xg_BG, state, buffers)
                 below_BH = state[0]
-            return packed.output(below_BH)
+            packed.output(below_BH, packed.bias_V, logits_BV)
 
         return advance if on_cpu else _recorded(advance, parts_PBH)
 
 
-def _recorded(advance: Callable[[], Tensor], parts_PBH: Tensor) -> Callable[[], Tensor]:
-    """`advance` as a CUDA graph. Recording runs nothing, but what it is warmed up with does: the states come back."""
+def _recorded(advance: Callable[[], None], parts_PBH: Tensor) -> Callable[[], None]:
+    """`advance` as a CUDA graph. Recording runs nothing, but what comes before it does: the states are put back."""
     before_PBH = parts_PBH.clone()
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
@@ -147,11 +167,6 @@ def _recorded(advance: Callable[[], Tensor], parts_PBH: Tensor) -> Callable[[], 
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        logits_BV = advance()
+        advance()
     parts_PBH.copy_(before_PBH)
-
-    def replay() -> Tensor:
-        graph.replay()
-        return logits_BV
-
-    return replay
+    return graph.replay
