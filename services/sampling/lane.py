@@ -58,7 +58,8 @@ class Lane:
         self._waiting: OrderedDict[str, deque[Row]] = OrderedDict()
         self._reading: list[Row] = []
         self._writing: list[Row] = []
-        self._step_seconds = self._read_seconds = _FIRST_GUESS_SECONDS
+        self._step_seconds = self._symbol_seconds = _FIRST_GUESS_SECONDS
+        self._rows_stepped = 1
 
     @property
     def is_idle(self) -> bool:
@@ -196,7 +197,7 @@ class Lane:
 
     def _read(self, seconds: float, turn: Turn) -> None:
         """Reads a piece of every prompt."""
-        longest = max(1, min(BLOCK_SYMBOLS, int(seconds / self._read_seconds)))
+        longest = max(1, min(BLOCK_SYMBOLS, int(seconds / (self._symbol_seconds * len(self._reading)))))
         pieces = []
         for row in self._reading:
             # A piece ends where a block does, so that states are kept at the same places whoever reads.
@@ -205,8 +206,8 @@ class Lane:
         states_BS = torch.stack([_state(row) for row in self._reading])
         began_at = time.perf_counter()
         reading = self._engine.stepper.read(pieces, states_BS, every=any(row.scores_prompt for row in self._reading))
-        took = (time.perf_counter() - began_at) / max(map(len, pieces))
-        self._read_seconds = 0.7 * self._read_seconds + 0.3 * took
+        took = (time.perf_counter() - began_at) / sum(map(len, pieces))
+        self._symbol_seconds = 0.7 * self._symbol_seconds + 0.3 * took
         for number, (row, piece) in enumerate(zip(self._reading, pieces, strict=True)):
             if row.scores_prompt and reading.every is not None:
                 targets = row.ids[row.num_read + 1 : row.num_read + 1 + len(piece)]
@@ -227,7 +228,9 @@ class Lane:
         """Steps of the batch, until the first row ends, time is up, or somebody calls."""
         rows, number = self._writing, len(self._writing)
         watched = [n for n, row in enumerate(rows) if row.is_watched]
-        fits = max(1, min(_MOST_STEPS, int(seconds / self._step_seconds)))
+        # More rows than in the step that was timed take longer, at most in proportion.
+        step_seconds = self._step_seconds * max(1.0, number / self._rows_stepped)
+        fits = max(1, min(_MOST_STEPS, int(seconds / step_seconds)))
         most = 1 if watched else min(fits, min(row.num_left for row in rows))
         ids_B = self._ids[:number]
         steps: list[Tensor] = []
@@ -240,7 +243,8 @@ class Lane:
             if watched:
                 self._look_at(watched, logits_BV, chosen_B)
         took = (time.perf_counter() - began_at) / len(steps)
-        self._step_seconds = 0.7 * self._step_seconds + 0.3 * took
+        self._step_seconds = 0.7 * step_seconds + 0.3 * took
+        self._rows_stepped = number
         for row, ids in zip(rows, torch.stack(steps, dim=1).tolist(), strict=True):
             row.written += ids
         for n in watched:
