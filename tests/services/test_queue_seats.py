@@ -111,6 +111,25 @@ def test_tenant_at_its_gpu_quota_goes_on_with_cpus(
     assert place.reason == "quota"
 
 
+def test_jobs_that_wait_for_a_quota_of_gpus_hold_up_no_job_of_their_tenant_that_needs_none(
+    queue: JobQueue, scripts: RedisScripts, claim: Callable[[int, int], Claim | None]
+) -> None:
+    Tenants(scripts).put(TENANT, TenantLimits(max_gpus=1))
+    waiting = [submit(queue, resources={"gpus_per_worker": 1}) for _ in range(150)]
+    on_cpu = submit(queue, resources={"gpus_per_worker": 0})
+    assert [job_of(claim(1, 2)), job_of(claim(1, 1))] == [waiting[0].id, on_cpu.id]
+
+
+def test_gpu_is_kept_for_who_needs_one_while_a_cpu_job_may_take_any_free_cpu(
+    queue: JobQueue, claim: Callable[[int, int], Claim | None]
+) -> None:
+    on_cpu = submit(queue, resources={"gpus_per_worker": 0}, priority=9)
+    on_gpu = submit(queue, resources={"gpus_per_worker": 1})
+    assert job_of(claim(0, 1)) == on_gpu.id
+    assert claim(0, 1) is None, "a job that wants no GPU gets none"
+    assert job_of(claim(1, 1)) == on_cpu.id
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     quotas=st.tuples(st.integers(0, 2), st.integers(0, 3)),
