@@ -107,7 +107,8 @@ def test_webhook_is_made_its_secret_shown_once_listed_and_deleted(server, unroll
     assert json.loads(unroll_command("webhooks", "list", "--json").stdout) == [kept]
     assert unroll_command("webhooks", "delete", "wh-1").stderr == "wh-1 is deleted\n"
     assert json.loads(unroll_command("webhooks", "delete", "wh-1", "--json").stdout) == gone
-    assert unroll_command("webhooks", "delete", "../keys").exit_code == 5
+    assert unroll_command("webhooks", "delete", "../keys/key-1").exit_code == 5
+    assert {request.path for request in server.requests} == {"/v1/webhooks", "/v1/webhooks/wh-1"}
 
 
 def test_usage_is_a_row_a_day_and_a_total(server, unroll_command):
