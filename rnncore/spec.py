@@ -193,7 +193,10 @@ class JobSpec(_Part):
         description="Seconds after its first start, waiting included, when the job fails; null: never.",
     )
     max_attempts: int = Field(
-        default=3, ge=1, le=20, description="Failures of the job itself before it is failed for good."
+        default=3,
+        ge=1,
+        le=20,
+        description="Failures of the job itself, with no checkpoint further on between, before it is failed for good.",
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict, max_length=16, description="Up to 16 pairs to find the job by."

@@ -42,7 +42,8 @@ AT_ONCE_SECONDS = 0.02  # between asking whether the job is still ours and the d
 WITNESS = Path(__file__).parent / "witness"
 SEEDS = 4
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
-DISK_BYTES = 256 << 20
+DISK_BYTES = 128 << 20
+DISK_BYTES_PER_JOB = 1 << 20  # what a tiny job leaves behind is about half of it
 RESERVE_BYTES = 16 << 20
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 TRAIN = {"max_steps": 120, "checkpoint_every_steps": 30, "validate_every_steps": 60, "batch_size": 4, "tbptt_steps": 16}
@@ -101,17 +102,18 @@ class Load:
         self._api.close()
 
     def _ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
-        deadline = time.monotonic() + 120
+        deadline, said = time.monotonic() + 120, ""
         while True:
             try:
                 answer = self._api.request(method, path, json=body, headers=headers)
+                said = answer.text
                 self.outcomes[str(answer.status_code)] += 1
                 if answer.status_code == 200:
                     return answer.json()
                 assert answer.status_code in (503, 507), answer.text
             except httpx.HTTPError as error:
                 self.outcomes[type(error).__name__] += 1
-            assert time.monotonic() < deadline, f"{method} {path}: no answer for two minutes"
+            assert time.monotonic() < deadline, f"{method} {path}: no answer for two minutes: {said}"
             time.sleep(0.2)
 
 
@@ -120,20 +122,20 @@ def job(dataset: str, seed: int) -> dict[str, Any]:
     return {"dataset": dataset, "model": model, "train": TRAIN | {"seed": seed}}
 
 
-def mount_small_disk(folder: Path) -> bool:
+def mount_small_disk(folder: Path, num_bytes: int) -> bool:
     """Puts a disk of its own under `folder`, small enough to be filled; whether that was allowed."""
     if os.geteuid() != 0:
         return False
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={num_bytes}", "tmpfs", str(folder)]
     return subprocess.run(mount, capture_output=True, check=False).returncode == 0
 
 
 @contextmanager
-def chaotic_service() -> Iterator[tuple[Service, Faults, RedisProxy, str, Path]]:
+def chaotic_service(num_jobs: int) -> Iterator[tuple[Service, Faults, RedisProxy, str, Path]]:
     """A service whose every word to Redis passes a proxy, and the faults that may befall it."""
     folder = Path(tempfile.mkdtemp(prefix="unroll-chaos-"))
     notes = Path(tempfile.mkdtemp(prefix="unroll-witness-"))
-    is_mounted = mount_small_disk(folder)
+    is_mounted = mount_small_disk(folder, DISK_BYTES + num_jobs * DISK_BYTES_PER_JOB)
     clock = folder / "clock"
     clock.write_text("+0")
     environment, program = dict(os.environ), redis_command()
@@ -188,7 +190,7 @@ def test_500_jobs_under_200_faults(text: str) -> None:
 
 def run(text: str, *, num_jobs: int, num_faults: int) -> None:
     began = time.monotonic()
-    with chaotic_service() as (service, faults, proxy, back, notes):
+    with chaotic_service(num_jobs) as (service, faults, proxy, back, notes):
         dataset = service.upload(text[:8000])
         quiet = [service.api.post("/v1/jobs", json=job(dataset, seed)).json()["id"] for seed in range(SEEDS)]
         expected = [service.ended(job_id)["parameters_sha256"] for job_id in quiet]

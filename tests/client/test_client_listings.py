@@ -18,6 +18,29 @@ def test_jobs_are_a_table_for_people_and_an_array_for_programs(server, unroll_co
     assert json.loads(unroll_command("jobs", "--json").stdout) == [row]
 
 
+WAITING = {
+    "position": 5,
+    "reason": "quota",
+    "blocked_by": ["job-1", "job-2", "job-3", "job-\x1b4", "job-5"],
+    "eta_seconds": 90.0,
+}
+WAITS = "position 5, waits for its tenant's quota, behind job-1, job-2, job-3 and 2 more, starts in about 1m 30s"
+
+
+def test_queued_job_is_shown_with_its_place_why_it_waits_behind_whom_and_how_long(server, unroll_command):
+    server.on("GET", f"/v1/jobs/{JOB}", answer(record("queued", queue=WAITING)))
+    assert f"waits        {WAITS}" in unroll_command("jobs", "show", JOB).stdout.splitlines()
+
+
+def test_list_with_queued_jobs_says_of_each_why_it_waits(server, unroll_command):
+    hostile = {"position": None, "reason": "\x1b[2J", "blocked_by": ["job-\x1b4"]}
+    rows = record("queued", queue=WAITING), record("queued", queue=hostile), record("running")
+    server.on("GET", "/v1/jobs", listed(*rows))
+    header, *lines = unroll_command("jobs").stdout.splitlines()
+    start = header.index("WAITS")
+    assert [line[start:] for line in lines] == [WAITS, r"\x1b[2J, behind job-\x1b4", "-"]
+
+
 def test_hostile_name_stays_in_its_cell(server, unroll_command):
     row = record("queued")
     row["spec"]["name"] = "a\n\x1b[2J\u202eb"
@@ -65,6 +88,52 @@ def test_limits_of_a_tenant_change_alone_or_are_lifted(server, unroll_command):
     shown = unroll_command("tenants", "set", "lab", "--max-running", "5", "--max-queued", "-1")
     assert server.asked("PUT", "/v1/tenants/lab")[0].json() == {"weight": 2.0, "max_running": 5}
     assert shown.stdout.splitlines()[1].split() == ["lab", "2", "1", "5", "3", "-"]
+
+
+def test_webhook_is_made_its_secret_shown_once_listed_and_deleted(server, unroll_command):
+    made = {"id": "wh-1", "object": "webhook", "url": "https://a.example/x", "created_at": 1.7e9, "secret": "whsec_x"}
+    kept = {name: value for name, value in made.items() if name != "secret"}
+    gone = {"id": "wh-1", "object": "webhook", "deleted": True}
+    server.on("POST", "/v1/webhooks", answer(made))
+    server.on("GET", "/v1/webhooks", listed(kept))
+    server.on("DELETE", "/v1/webhooks/wh-1", answer(gone))
+    created = unroll_command("webhooks", "create", "https://a.example/x")
+    assert created.stdout == "whsec_x\n"
+    assert created.stderr == "wh-1 is told of every end of a job; its secret is not shown again\n"
+    assert server.asked("POST", "/v1/webhooks")[0].json() == {"url": "https://a.example/x"}
+    assert json.loads(unroll_command("webhooks", "create", "https://a.example/x", "--json").stdout) == made
+    header, line = unroll_command("webhooks").stdout.splitlines()
+    assert (header.split(), line.split()[:2]) == (["ID", "URL", "CREATED"], ["wh-1", "https://a.example/x"])
+    assert json.loads(unroll_command("webhooks", "list", "--json").stdout) == [kept]
+    assert unroll_command("webhooks", "delete", "wh-1").stderr == "wh-1 is deleted\n"
+    assert json.loads(unroll_command("webhooks", "delete", "wh-1", "--json").stdout) == gone
+    assert unroll_command("webhooks", "delete", "../keys/key-1").exit_code == 5
+    assert {request.path for request in server.requests} == {"/v1/webhooks", "/v1/webhooks/wh-1"}
+
+
+def test_usage_is_a_row_a_day_and_a_total(server, unroll_command):
+    first = {"characters_trained": 7_000, "training_steps": 35, "worker_seconds": 90.4, "tokens_sampled": 11}
+    second = first | {"worker_seconds": 3_661.0, "training_steps": 1_000}
+    total = first | {"characters_trained": 14_000, "training_steps": 1_035, "worker_seconds": 3_751.4}
+    days = [{"date": "2026-03-02", **first}, {"date": "2026-03-05", **second}]
+    span = {"start": "2026-03-01", "end": "2026-03-31"}
+    said = {"object": "usage", "tenant": "lab", **span, "total": total, "days": days}
+    server.on("GET", "/v1/usage", answer(said))
+    header, *lines = unroll_command("usage", "--from", "2026-03-01", "--to", "2026-03-31").stdout.splitlines()
+    assert header.split() == ["DAY", "CHARACTERS", "STEPS", "WORKER", "TIME", "TOKENS", "SAMPLED"]
+    assert [line.split() for line in lines] == [
+        ["2026-03-02", "7,000", "35", "1m", "30s", "11"],
+        ["2026-03-05", "7,000", "1,000", "1h", "01m", "11"],
+        ["total", "14,000", "1,035", "1h", "02m", "11"],
+    ]
+    assert json.loads(unroll_command("usage", "--json").stdout) == said
+    assert [request.query for request in server.requests] == [span, {}]
+
+
+def test_day_that_is_none_is_refused_before_anything_is_asked(server, unroll_command):
+    result = unroll_command("usage", "--from", "2026-02-30")
+    assert (result.exit_code, server.requests) == (2, [])
+    assert "%Y-%m-%d" in result.stderr
 
 
 def test_pause_and_resume_tell_the_state_that_the_server_answers(server, unroll_command):

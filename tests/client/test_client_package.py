@@ -38,6 +38,8 @@ def test_help_loads_no_server_and_nothing_slow():
         "sample",
         "datasets",
         "models",
+        "usage",
+        "webhooks",
     ):
         assert f"\n  {command} " in done.stdout
 

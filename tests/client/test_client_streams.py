@@ -2,7 +2,7 @@
 
 import pytest
 from fake_unroll_server import DONE, Reply, answer, listed, record, refused, stream
-from unroll import Client, NotFoundError, ProtocolError, ServerUnreachableError, ServiceUnavailableError
+from unroll import Client, NotFoundError, ProtocolError, QuotaError, ServerUnreachableError, ServiceUnavailableError
 from unroll.connection import Connection
 from unroll.sse import ServerSentEvent, follow, parse
 from unroll.transport import Transport
@@ -66,6 +66,20 @@ def test_get_is_tried_again_and_waits_as_long_as_the_server_asks(server, transpo
     server.on("GET", "/x", refused(503, "starting", headers={"Retry-After": "7"}), answer({}))
     assert transport.request("GET", "/x").status_code == 200
     assert clock.now == 7
+
+
+def test_rate_limit_is_waited_for_as_long_as_the_server_asks(server, transport, clock):
+    server.on("GET", "/x", refused(429, "too often", headers={"Retry-After": "10"}), answer({}))
+    assert transport.request("GET", "/x").status_code == 200
+    assert clock.now == 10
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "11"}, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}])
+def test_quota_is_told_at_once(server, transport, clock, headers):
+    server.on("GET", "/x", refused(429, "as many as it may", headers=headers), answer({}))
+    with pytest.raises(QuotaError, match="as many as it may"):
+        transport.request("GET", "/x")
+    assert (clock.now, len(server.requests)) == (0, 1)
 
 
 def test_get_gives_up_after_three_retries(server, transport):

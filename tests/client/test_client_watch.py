@@ -56,6 +56,22 @@ def test_watch_shows_a_job_from_queue_to_end_in_lines(server, unroll_command):
     )
 
 
+def test_watch_says_why_a_job_waits_again_only_when_that_has_changed(server, unroll_command):
+    place = {"position": 3, "reason": "larger_job", "blocked_by": ["job-7"]}
+    places = [{**place, "eta_seconds": eta} for eta in (95.0, 80.0)]
+    places += [{"position": 2, "reason": "\x1b[2J", "blocked_by": ["job-\x1b4"]}]
+    places += [{"position": 1, "reason": "no_such_worker"}]
+    _job(server, *(record("queued", queue=waits) for waits in places), record("succeeded"))
+    frames = (*[": keep-alive\n\n"] * 3, event(1, "state", state="succeeded"))
+    server.on("GET", EVENTS, stream(*frames, DONE))
+    assert unroll_command("watch", JOB).stdout.splitlines() == [
+        "queued (position 3, free workers are kept for a larger job, behind job-7, starts in about 1m 35s)",
+        r"queued (position 2, \x1b[2J, behind job-\x1b4)",
+        "queued (position 1, no worker here could run it)",
+        "succeeded",
+    ]
+
+
 def test_watch_goes_on_behind_the_last_event_when_the_server_restarts(server, unroll_command):
     _job(server, record("running"), record("succeeded"))
     server.on(

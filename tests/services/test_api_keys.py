@@ -103,12 +103,13 @@ def test_keys_do_no_harm_to_the_metrics(api: Api) -> None:
 
 
 def test_key_asks_as_often_as_it_may_and_harms_no_other(api: Api, until: Callable[..., Any]) -> None:
-    made = create(api, requests_per_minute=60)
-    with api.client_with(made["key"]) as client:
+    made, other = create(api, requests_per_minute=60), create(api, requests_per_minute=60)
+    with api.client_with(made["key"]) as client, api.client_with(other["key"]) as another:
         answers = [client.get("/v1/jobs") for _ in range(14)]
         statuses = [answer.status_code for answer in answers]
         assert statuses[:10] == [200] * 10, "ten seconds' worth at once"
         assert 429 in statuses
+        assert another.get("/v1/jobs").status_code == 200
         refused = next(answer for answer in answers if answer.status_code == 429)
         assert refused.headers["retry-after"] == "1"
         assert (refused.json()["error"]["type"], code_of(refused)) == ("rate_limit_error", "rate_limit_exceeded")
@@ -133,3 +134,11 @@ def test_bad_wish_is_named(api: Api, wishes: dict[str, Any], param: str) -> None
     answer = api.client.post("/v1/keys", json=wishes)
     assert answer.status_code == 422
     assert answer.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+@pytest.mark.parametrize("path", ["/v1/keys", "/v1/keys/key-1", "/v1/tenants", "/v1/tenants/lab"])
+def test_keys_and_tenants_are_for_admins_alone(api: Api, method: str, path: str) -> None:
+    made = create(api, scopes=["read", "train", "sample"])
+    with api.client_with(made["key"]) as client:
+        assert client.request(method, path, json={}).status_code == 403

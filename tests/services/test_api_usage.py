@@ -55,3 +55,13 @@ def test_days_are_bounded(api: Api) -> None:
         if code == 422:
             assert answer.json()["error"]["param"] == "start"
     assert api.client.get("/v1/usage", params={"end": "0001-01-05"}).status_code in (200, 422)
+
+
+def test_only_the_days_asked_for_are_counted_the_first_and_the_last_included(api: Api) -> None:
+    first = dt.date(2026, 2, 3)
+    for days in range(-1, 4):
+        day = (first - dt.date(1970, 1, 1)).days + days
+        api.scripts.redis.hset("{unroll}:usage:default", f"{day}:tokens", 10 ** (days + 1))
+    body = api.client.get("/v1/usage", params={"start": "2026-02-03", "end": "2026-02-05"}).json()
+    assert [day["date"] for day in body["days"]] == ["2026-02-03", "2026-02-04", "2026-02-05"]
+    assert body["total"]["tokens_sampled"] == 1110

@@ -97,6 +97,49 @@ def test_published_checkpoint_starts_the_count_of_losses_again(queue: JobQueue, 
     assert queue.job(TENANT, job.id).state == JobState.FAILED
 
 
+def test_job_that_gets_no_further_than_before_is_poison_though_it_publishes_again(
+    queue: JobQueue, scripts: RedisScripts
+) -> None:
+    job = submit(queue)
+    for _ in range(3):
+        held = claim(scripts)
+        assert held is not None
+        ClaimedJob(scripts, held, lease_seconds=LEASE_SECONDS).write(publish=[make_checkpoint(held, 5)])
+        expire(scripts, held)
+    assert claim(scripts) is None
+    record = queue.job(TENANT, job.id)
+    assert (record.error and record.error.type, record.attempt) == ("poison", 3)
+
+
+def test_healthy_job_survives_any_number_of_faults_of_either_kind(queue: JobQueue, scripts: RedisScripts) -> None:
+    job = submit(queue, max_attempts=2)
+    for step in range(1, 14):
+        held = claim(scripts)
+        assert held is not None
+        trainer = ClaimedJob(scripts, held, lease_seconds=LEASE_SECONDS)
+        trainer.write(publish=[make_checkpoint(held, step)])
+        if step % 2:
+            trainer.fail({"type": "io_error", "message": "a disk"}, retriable=True)
+            scripts.redis.zadd(keys.BACKOFF, {job.id: 1}, xx=True)
+        else:
+            expire(scripts, held)
+    assert claim(scripts) is not None
+    assert queue.job(TENANT, job.id).attempt == 14
+
+
+def test_third_loss_of_a_job_that_was_to_be_cancelled_is_a_cancel(queue: JobQueue, scripts: RedisScripts) -> None:
+    job = submit(queue)
+    for _ in range(3):
+        held = claim(scripts)
+        assert held is not None
+        if held.attempt == 3:
+            queue.cancel(TENANT, job.id)
+        expire(scripts, held)
+    assert claim(scripts) is None
+    record = queue.job(TENANT, job.id)
+    assert (record.state, record.error) == (JobState.CANCELLED, None)
+
+
 def test_worker_seen_to_die_is_lost_at_once_and_counted_once(queue: JobQueue, scripts: RedisScripts) -> None:
     submit(queue)
     held = claim(scripts)

@@ -38,6 +38,7 @@ class Job:
     attempt: int = 0
     failures: int = 0
     losses: int = 0
+    furthest: int = 0
     wants_cancel: bool = False
     checkpoints: set[int] = field(default_factory=set)
 
@@ -111,7 +112,8 @@ class QueueMachine(RuleBasedStateMachine):
             assert trainer.is_to_suspend == (job.state == "pausing")
         if job is not None:
             job.checkpoints.add(step)
-            job.losses = 0
+            if step > job.furthest:
+                job.furthest, job.losses, job.failures = step, 0, 0
 
     @rule(claim=consumes(held), end=st.sampled_from(["succeeded", "failed", "suspended", "lost", "released"]))
     def end(self, claim: Claim, end: str) -> None:

@@ -3,11 +3,12 @@
 import pytest
 
 from rnncore.errors import Conflict, LeaseLost, NotFound
-from services.jobqueue import claims
+from services.jobqueue import claims, keys
 from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.queue import JobQueue
-from services.jobqueue.records import JobRecord
+from services.jobqueue.records import Claim, JobRecord, Seats
 from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.tenants import TenantLimits, Tenants
 from tests.services.queue_samples import LEASE_SECONDS, TENANT, add_datasets, audit, make_checkpoint, submit
 
 OTHER = "tenant-b"
@@ -169,3 +170,79 @@ def test_equal_priority_and_other_tenants_take_nobodys_place(queue: JobQueue, sc
     queue.cancel(TENANT, queue.jobs(TENANT, state="queued")[0][0].id)
     submit(queue, tenant=OTHER, priority=9, dataset="ds-" + "c" * 32)
     assert claims.preempt(scripts) is None
+
+
+def free_for(scripts: RedisScripts, cpu: int, gpu: int) -> Claim | None:
+    return claims.claim(scripts, lease_seconds=LEASE_SECONDS, free=Seats(cpu, gpu))
+
+
+def test_no_job_makes_place_for_one_that_would_not_fit_then_either(queue: JobQueue, scripts: RedisScripts) -> None:
+    low = [submit(queue, priority=number, resources={"num_workers": 2}) for number in (1, 3)]
+    running = [free_for(scripts, 4, 0) for _ in low]
+    assert None not in running
+    submit(queue, priority=9, resources={"num_workers": 5})
+    assert claims.preempt(scripts) is None, "all of them are four workers"
+    assert claims.preempt(scripts, Seats(1, 0)) == low[0].id, "with the free one they are five"
+
+
+def test_no_job_makes_place_for_one_that_its_quota_never_allows(queue: JobQueue, scripts: RedisScripts) -> None:
+    Tenants(scripts).put(TENANT, TenantLimits(max_running=3))
+    low = submit(queue, priority=1)
+    assert free_for(scripts, 1, 0) is not None
+    urgent = submit(queue, priority=9, resources={"num_workers": 4})
+    assert claims.preempt(scripts, Seats(7, 0)) is None
+    queue.cancel(TENANT, urgent.id)
+    submit(queue, priority=9, resources={"num_workers": 3})
+    assert claims.preempt(scripts, Seats(7, 0)) == low.id
+
+
+def test_job_that_has_the_wrong_seat_keeps_it(queue: JobQueue, scripts: RedisScripts) -> None:
+    on_cpu = submit(queue, priority=1, resources={"gpus_per_worker": 0})
+    on_gpu = submit(queue, priority=2, resources={"gpus_per_worker": 1})
+    assert [free_for(scripts, 1, 1) is not None for _ in range(2)] == [True, True]
+    urgent = submit(queue, priority=9, resources={"gpus_per_worker": 1})
+    assert claims.preempt(scripts) == on_gpu.id
+    queue.cancel(TENANT, urgent.id)
+    queue.cancel(TENANT, on_gpu.id)
+    submit(queue, priority=9, resources={"gpus_per_worker": 0})
+    assert claims.preempt(scripts) is None, "one is on its way out"
+    assert queue.job(TENANT, on_cpu.id).state == "running"
+
+
+def test_two_gpus_are_no_help_to_a_tenant_that_may_have_one(queue: JobQueue, scripts: RedisScripts) -> None:
+    Tenants(scripts).put(TENANT, TenantLimits(max_gpus=2))
+    low = submit(queue, priority=1, resources={"gpus_per_worker": 1})
+    assert free_for(scripts, 0, 1) is not None
+    urgent = submit(queue, priority=9, resources={"gpus_per_worker": 1, "num_workers": 3})
+    assert claims.preempt(scripts, Seats(0, 5)) is None
+    queue.cancel(TENANT, urgent.id)
+    submit(queue, priority=9, resources={"gpus_per_worker": 1, "num_workers": 2})
+    assert claims.preempt(scripts, Seats(0, 5)) == low.id
+
+
+def test_place_is_made_out_of_turn_only_where_a_quota_is_full(queue: JobQueue, scripts: RedisScripts) -> None:
+    add_datasets(queue, OTHER, "ds-" + "c" * 32)
+    low = submit(queue, priority=1)
+    hold(scripts)
+    submit(queue, tenant=OTHER, priority=5, dataset="ds-" + "c" * 32)
+    submit(queue, priority=9)
+    assert claims.preempt(scripts) is None, "the next worker is the other tenant's"
+    Tenants(scripts).put(TENANT, TenantLimits(max_running=1))
+    assert claims.preempt(scripts) == low.id
+
+
+def test_youngest_of_equals_makes_place(queue: JobQueue, scripts: RedisScripts) -> None:
+    for _ in range(3):
+        submit(queue, priority=2)
+    running = [hold(scripts).claim.job for _ in range(3)]
+    for age, job_id in zip((300, 100, 200), running, strict=True):
+        scripts.redis.hincrby(keys.job(job_id), "claimed_at", -age * 1000)
+    submit(queue, priority=9)
+    assert claims.preempt(scripts) == running[1]
+
+
+def test_nobody_makes_place_where_there_is_room(queue: JobQueue, scripts: RedisScripts) -> None:
+    submit(queue, priority=2)
+    hold(scripts)
+    submit(queue, priority=9)
+    assert claims.preempt(scripts, Seats(1, 0)) is None

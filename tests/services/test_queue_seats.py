@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from queue_samples import LEASE_SECONDS, TENANT, VALIDATION, add_datasets, audit, submit
 
-from services.jobqueue import claims
+from services.jobqueue import claims, keys
 from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.queue import JobQueue
-from services.jobqueue.records import Capacity, Claim, Seats
+from services.jobqueue.records import Capacity, Claim, JobRecord, Seats
 from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.tenants import TenantLimits, Tenants
+from tests.conftest import RedisServer
 
 OTHER = "tenant-b"
 
@@ -111,43 +112,116 @@ def test_tenant_at_its_gpu_quota_goes_on_with_cpus(
     assert place.reason == "quota"
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    quotas=st.tuples(st.integers(0, 2), st.integers(0, 3)),
-    moves=st.lists(st.tuples(st.sampled_from(["submit", "claim", "lose", "finish", "suspend"]), st.integers(0, 9))),
-)
-def test_gpu_quota_holds_whatever_dies(
-    redis_server: object, quotas: tuple[int, int], moves: list[tuple[str, int]]
+def test_jobs_that_wait_for_a_quota_of_gpus_hold_up_no_job_of_their_tenant_that_needs_none(
+    queue: JobQueue, scripts: RedisScripts, claim: Callable[[int, int], Claim | None]
 ) -> None:
-    scripts = RedisScripts(redis_server.url, b"any")  # type: ignore[attr-defined]
-    scripts.redis.flushall()
-    queue = JobQueue(scripts)
-    names = {TENANT: "ds-" + "a" * 32, OTHER: VALIDATION}
-    for (name, dataset), most in zip(names.items(), quotas, strict=True):
-        add_datasets(queue, name, dataset)
-        Tenants(scripts).put(name, TenantLimits(max_gpus=most))
-    working: list[Claim] = []
-    for move, number in moves:
+    Tenants(scripts).put(TENANT, TenantLimits(max_gpus=1))
+    waiting = [submit(queue, resources={"gpus_per_worker": 1}) for _ in range(150)]
+    on_cpu = submit(queue, resources={"gpus_per_worker": 0})
+    assert [job_of(claim(1, 2)), job_of(claim(1, 1))] == [waiting[0].id, on_cpu.id]
+
+
+def test_gpu_is_kept_for_who_needs_one_while_a_cpu_job_may_take_any_free_cpu(
+    queue: JobQueue, claim: Callable[[int, int], Claim | None]
+) -> None:
+    on_cpu = submit(queue, resources={"gpus_per_worker": 0}, priority=9)
+    on_gpu = submit(queue, resources={"gpus_per_worker": 1})
+    assert job_of(claim(0, 1)) == on_gpu.id
+    assert claim(0, 1) is None, "a job that wants no GPU gets none"
+    assert job_of(claim(1, 1)) == on_cpu.id
+
+
+SEATS = Seats(3, 2)
+MOVES = ("submit", "claim", "kill", "lose", "finish", "suspend", "release")
+
+
+class Machines:
+    """A queue, the seats of its workers, and what has taken them."""
+
+    def __init__(self, url: str, quotas: tuple[TenantLimits, TenantLimits]) -> None:
+        self.scripts = RedisScripts(url, b"any")
+        self.scripts.redis.flushall()
+        self.queue = JobQueue(self.scripts)
+        self.working: list[Claim] = []
+        self.sets = {TENANT: "ds-" + "a" * 32, OTHER: VALIDATION}
+        self.quotas = dict(zip(self.sets, quotas, strict=True))
+        for name, dataset in self.sets.items():
+            add_datasets(self.queue, name, dataset)
+            Tenants(self.scripts).put(name, self.quotas[name])
+        claims.publish_capacity(self.scripts, Capacity(SEATS, 3, 1 << 30))
+
+    def taken(self, seat: str, name: str | None = None) -> int:
+        mine = (held for held in self.working if held.seat == seat and name in (None, held.tenant))
+        return sum(held.spec.resources.num_workers for held in mine)
+
+    def claim(self) -> bool:
+        free = Seats(SEATS.cpu - self.taken("cpu"), SEATS.gpu - self.taken("gpu"))
+        held = claims.claim(self.scripts, lease_seconds=LEASE_SECONDS, free=free)
+        if held is None:
+            return False
+        assert held.spec.resources.num_workers <= getattr(free, held.seat)
+        assert held.spec.resources.needs in ("any", held.seat)
+        self.working.append(held)
+        return True
+
+    def move(self, move: str, number: int) -> None:
         if move == "submit":
             name = (TENANT, OTHER)[number % 2]
-            resources = {"gpus_per_worker": (None, 0, 1)[number % 3], "num_workers": 1 + number % 2}
-            submit(queue, name, dataset=names[name], resources=resources, priority=number)
+            resources = {"gpus_per_worker": (None, 0, 1)[number % 3], "num_workers": 1 + number % 4}
+            submit(self.queue, name, dataset=self.sets[name], resources=resources, priority=number % 10)
         elif move == "claim":
-            taken = sum(held.spec.resources.num_workers for held in working if held.seat == "gpu")
-            if held := claims.claim(scripts, lease_seconds=LEASE_SECONDS, free=Seats(2, 4 - taken)):
-                working.append(held)
-        elif working:
-            held = working.pop(number % len(working))
-            job = ClaimedJob(scripts, held, lease_seconds=LEASE_SECONDS)
-            if move == "lose":
-                claims.lose(scripts, held)
-            elif move == "suspend":
-                job.suspend()
-            else:
-                job.finish("succeeded", "0" * 64)
-        for name, most in zip(names, quotas, strict=True):
-            mine = [held for held in working if held.tenant == name and held.seat == "gpu"]
-            assert sum(held.spec.resources.num_workers for held in mine) <= most
-    audit(scripts)
-    scripts.redis.flushall()
-    scripts.close()
+            self.claim()
+        elif self.working:
+            self.leave(self.working.pop(number % len(self.working)), move)
+
+    def leave(self, held: Claim, how: str) -> None:
+        job = ClaimedJob(self.scripts, held, lease_seconds=LEASE_SECONDS)
+        if how == "kill":
+            self.scripts.redis.zadd(keys.LEASES, {held.job: 1})
+            claims.reap(self.scripts, lease_seconds=LEASE_SECONDS)
+        elif how in ("lose", "release"):
+            getattr(claims, how)(self.scripts, held)
+        elif how == "suspend":
+            job.suspend()
+        else:
+            job.finish("succeeded", "0" * 64)
+
+    def check_quotas(self) -> None:
+        for name, limits in self.quotas.items():
+            gpus = self.taken("gpu", name)
+            assert limits.max_gpus is None or gpus <= limits.max_gpus
+            assert limits.max_running is None or gpus + self.taken("cpu", name) <= limits.max_running
+
+    def could_ever_start(self, job: JobRecord) -> bool:
+        limits, resources = self.quotas[job.tenant], job.asked().resources
+        gpus = min(SEATS.gpu, SEATS.gpu if limits.max_gpus is None else limits.max_gpus)
+        most = {"gpu": gpus, "cpu": SEATS.cpu, "any": max(gpus, SEATS.cpu)}[resources.needs]
+        return resources.num_workers <= min(most, most if limits.max_running is None else limits.max_running)
+
+
+QUOTAS = st.builds(TenantLimits, max_gpus=st.none() | st.integers(0, 2), max_running=st.none() | st.integers(1, 4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    quotas=st.tuples(QUOTAS, QUOTAS),
+    moves=st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 119)), min_size=10, max_size=60),
+)
+def test_no_seat_is_given_twice_no_quota_broken_and_nobody_starves_whatever_dies(
+    redis_server: RedisServer, quotas: tuple[TenantLimits, TenantLimits], moves: list[tuple[str, int]]
+) -> None:
+    machines = Machines(redis_server.url, quotas)
+    for move, number in moves:
+        machines.move(move, number)
+        machines.check_quotas()
+    while True:
+        while machines.claim():
+            machines.check_quotas()
+        if not machines.working:
+            break
+        machines.leave(machines.working.pop(0), "finish")
+    left = [job for name in machines.sets for job in machines.queue.jobs(name, limit=1000)[0] if job.state == "queued"]
+    assert [job for job in left if machines.could_ever_start(job)] == []
+    audit(machines.scripts)
+    machines.scripts.redis.flushall()
+    machines.scripts.close()

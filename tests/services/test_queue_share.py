@@ -84,6 +84,21 @@ def test_tenant_has_no_more_workers_than_its_quota(queue: JobQueue, scripts: Red
     assert found.job == waiting[2]
 
 
+def test_tenant_that_submits_one_at_a_time_gets_no_more_than_its_share(
+    queue: JobQueue, scripts: RedisScripts, tenants: Tenants
+) -> None:
+    many(queue, "a", 20)
+    many(queue, "b", 1)
+    served: Counter[str] = Counter()
+    for _ in range(10):
+        held = claim(scripts)
+        assert held is not None
+        served[run(scripts, held)] += 1
+        if held.tenant == "b":
+            many(queue, "b", 1)
+    assert served == {"a": 5, "b": 5}
+
+
 @pytest.mark.parametrize("end", ["lose", "release", "cancel", "pause"])
 def test_whatever_frees_the_worker_frees_the_quota(
     queue: JobQueue, scripts: RedisScripts, tenants: Tenants, end: str

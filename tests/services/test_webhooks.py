@@ -145,6 +145,19 @@ def test_message_is_tried_again_under_the_same_id_and_given_up_at_last(
     assert (scripts.redis.zcard(keys.OUTBOX), scripts.redis.hlen(keys.OUTBOX_TRIES)) == (0, 0)
 
 
+def test_message_that_one_has_taken_is_taken_by_no_other(
+    queue: JobQueue, scripts: RedisScripts, webhooks: Webhooks
+) -> None:
+    webhooks.create(TENANT, "http://a.example/")
+    job = end_a_job(queue, scripts)
+    assert [delivery.job for delivery in webhooks.due()] == [job]
+    assert webhooks.due() == []
+
+
+def test_each_webhook_has_a_secret_of_its_own() -> None:
+    assert len({signing_secret(SECRET, webhook) for webhook in ("wh-1", "wh-2", "wh-3")}) == 3
+
+
 def test_redirect_is_a_failure_and_not_followed(
     queue: JobQueue, scripts: RedisScripts, webhooks: Webhooks, messenger: Messenger, receiver: Receiver
 ) -> None:

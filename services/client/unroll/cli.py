@@ -10,7 +10,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from unroll.commands import datasets, jobs, keys, lecture, machine, models, service, submit, tenants, verify, watch
+from unroll.commands import (
+    datasets,
+    jobs,
+    keys,
+    lecture,
+    machine,
+    models,
+    service,
+    submit,
+    tenants,
+    usage,
+    verify,
+    watch,
+    webhooks,
+)
 from unroll.errors import UnrollError
 from unroll.terminal import note
 
@@ -51,6 +65,8 @@ models.register(app)
 datasets.register(app)
 keys.register(app)
 tenants.register(app)
+usage.register(app)
+webhooks.register(app)
 lecture.register(app)
 
 

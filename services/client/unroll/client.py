@@ -1,5 +1,6 @@
-"""The client: one object, four resources. Knows where the server is and what it offers, not how it is spoken to."""
+"""The client: one object, its resources. Knows where the server is and what it offers, not how it is spoken to."""
 
+import datetime as dt
 import json
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,7 +13,10 @@ from unroll.resources.jobs import Jobs
 from unroll.resources.keys import Keys
 from unroll.resources.models import Models
 from unroll.resources.tenants import Tenants
+from unroll.resources.usage import read_usage
+from unroll.resources.webhooks import Webhooks
 from unroll.transport import Transport
+from unroll.types import Usage
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,15 @@ class Client:
         self.models = Models(self._transport)
         self.keys = Keys(self._transport)
         self.tenants = Tenants(self._transport)
+        self.webhooks = Webhooks(self._transport)
         self.completions = Completions(self._transport)
+
+    def usage(self, start: dt.date | None = None, end: dt.date | None = None) -> Usage:
+        """What this key's tenant has used from day `start` to day `end`, UTC and both included.
+
+        Without them: the last 30 days. Raises InvalidRequestError where `end` is before `start`, or far behind it.
+        """
+        return read_usage(self._transport, start, end)
 
     def readiness(self) -> Readiness:
         """Whether the server is ready for work. Raises ServerUnreachableError where there is none."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from unroll.types import Event, JobRecord
+from unroll.types import Event, JobRecord, QueuePlace
 
 _FIELDS = (
     "epoch",
@@ -27,7 +27,7 @@ class JobProgress:
     record: JobRecord
     state: str = ""
     reason: str | None = None
-    position: int | None = None
+    queue: QueuePlace | None = None
     attempt: int = 0
     latest: dict[str, Any] = field(default_factory=dict)
     texts: list[tuple[str, str]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class JobProgress:
     def place(self, record: JobRecord) -> None:
         """Take from `record` why the job waits and where it stands in the queue."""
         if record.queue is not None:
-            self.reason, self.position = record.queue.reason, record.queue.position
+            self.reason, self.queue = record.queue.reason, record.queue
 
     def apply(self, event: Event) -> None:
         """Take in one event. A message, or one of an unknown type, changes nothing."""
@@ -64,7 +64,7 @@ class JobProgress:
 
     def _apply_state(self, data: dict[str, Any]) -> None:
         self.state = str(data.get("state") or self.state)
-        self.reason, self.position = data.get("reason"), None
+        self.reason, self.queue = data.get("reason"), None
         self.attempt = data.get("attempt") or self.attempt
 
     def _apply_metrics(self, data: dict[str, Any]) -> None:

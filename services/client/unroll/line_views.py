@@ -5,14 +5,9 @@ from typing import Self
 import typer
 
 from unroll.job_progress import JobProgress
+from unroll.queue_words import REASONS, waits
 from unroll.terminal import dump, duration, number, one_line, print_json, visible
-from unroll.types import Event
-
-REASONS = {
-    "no_free_worker": "waits for a free worker",
-    "backoff": "waits before the next attempt",
-    "quota": "waits for its tenant's quota",
-}
+from unroll.types import Event, QueuePlace
 
 
 class LinesView:
@@ -20,7 +15,7 @@ class LinesView:
 
     def __init__(self, progress: JobProgress) -> None:
         self._progress = progress
-        self._queued = ""
+        self._queued: tuple[str | None, QueuePlace | None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -28,18 +23,19 @@ class LinesView:
     def __exit__(self, *details: object) -> None: ...
 
     def refresh(self) -> None:
-        """A line for each new place in the queue; the rest is said by events."""
-        line = state_line(self._progress)
-        if self._progress.state == "queued" and line != self._queued:
-            typer.echo(line)
-            self._queued = line
+        """A line for each new place in the queue, not for each new guess at a time; the rest is said by events."""
+        progress = self._progress
+        place = progress.queue and progress.queue.model_copy(update={"eta_seconds": None})
+        if progress.state == "queued" and (progress.reason, place) != self._queued:
+            typer.echo(state_line(progress))
+            self._queued = (progress.reason, place)
 
     def show(self, event: Event) -> None:
         progress, data = self._progress, event.data
         if event.type == "state" and progress.state == "queued":
             self.refresh()
         elif event.type == "state":
-            self._queued = ""
+            self._queued = None
             typer.echo(state_line(progress))
         elif event.type == "metrics" and data.get("validation_loss") is not None:
             typer.echo(validation_line(progress))
@@ -67,11 +63,11 @@ class JsonLinesView:
 
 
 def state_line(progress: JobProgress) -> str:
-    """`queued (position 2, waits for a free worker)`, `running (attempt 1)`."""
+    """`queued (position 2, waits for a free worker, starts in about 1m 30s)`, `running (attempt 1)`."""
     said = []
-    if progress.position is not None:
-        said.append(f"position {progress.position}")
-    if progress.reason and progress.reason != progress.state:
+    if progress.queue is not None:
+        said.append(waits(progress.queue))
+    elif progress.reason and progress.reason != progress.state:
         said.append(one_line(REASONS.get(progress.reason, progress.reason)))
     if progress.state == "running" and progress.attempt:
         said.append(f"attempt {progress.attempt}")

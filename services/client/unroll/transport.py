@@ -17,13 +17,17 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 CONNECT_SECONDS = 5.0
 LONGEST_DELAY_SECONDS = 30.0
+LONGEST_RATE_LIMIT_SECONDS = 10.0
 PAGE = 100
+TOO_MANY_REQUESTS = 429
 _TRY_AGAIN = frozenset({502, 503, 504})
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 
 class Transport:
-    """Requests to one server. A GET, and whatever is idempotent, is tried again after a lost connection or a 503."""
+    """Requests to one server. A GET, and whatever is idempotent, is tried again after a lost connection or a 503, and
+    after a 429 that asks for a short wait: a rate limit. A quota asks for a long one, and its refusal is raised.
+    """
 
     def __init__(
         self,
@@ -83,9 +87,10 @@ class Transport:
                 continue
             if response.is_success:
                 return response
-            if is_last or response.status_code not in _TRY_AGAIN:
+            delay = _delay_seconds(response, attempt)
+            if is_last or delay is None:
                 raise _refused(response)
-            self.sleep(_retry_after(response, backoff_seconds(attempt)))
+            self.sleep(delay)
         raise AssertionError("unreachable: the last try returns or raises")
 
     def probe(self, path: str) -> tuple[bool, bytes]:
@@ -171,9 +176,15 @@ def backoff_seconds(attempt: int) -> float:
     return float(min(0.25 * 2**attempt, 2.0) * random.uniform(0.75, 1.25))
 
 
-def _retry_after(response: httpx.Response, otherwise: float) -> float:
-    said = response.headers.get("Retry-After", "")
-    return min(float(said), LONGEST_DELAY_SECONDS) if said.isascii() and said.isdigit() else otherwise
+def _delay_seconds(response: httpx.Response, attempt: int) -> float | None:
+    """How long to wait before asking again; None where that would not help."""
+    header = response.headers.get("Retry-After", "")
+    asked = float(header) if header.isascii() and header.isdigit() else None
+    if response.status_code == TOO_MANY_REQUESTS:
+        return asked if asked is not None and asked <= LONGEST_RATE_LIMIT_SECONDS else None
+    if response.status_code in _TRY_AGAIN:
+        return backoff_seconds(attempt) if asked is None else min(asked, LONGEST_DELAY_SECONDS)
+    return None
 
 
 def _refused(response: httpx.Response) -> Exception:

@@ -1,5 +1,6 @@
 """What the server answers, as values. Knows no HTTP; unknown fields are kept, so that a newer server does no harm."""
 
+import datetime as dt
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -120,6 +121,42 @@ class Tenant(_Answer):
     running: int = 0
     gpus: int = 0
     queued: int = 0
+
+
+class Webhook(_Answer):
+    """A URL that is posted to when a job ends. `secret` checks the signature; answered once, when it is made."""
+
+    id: str
+    object: str = "webhook"
+    url: str
+    created_at: float
+    secret: str | None = None
+
+
+class Amounts(_Answer):
+    """What was used in some time."""
+
+    characters_trained: int = 0
+    training_steps: int = 0
+    worker_seconds: float = 0.0
+    tokens_sampled: int = 0
+
+
+class DayUsage(Amounts):
+    """What was used on one day, UTC."""
+
+    date: dt.date
+
+
+class Usage(_Answer):
+    """What a tenant used from `start` to `end`, both included; days without any are left out."""
+
+    object: str = "usage"
+    tenant: str
+    start: dt.date
+    end: dt.date
+    total: Amounts
+    days: list[DayUsage] = Field(default_factory=list)
 
 
 class Metrics(_Answer):

@@ -27,7 +27,10 @@ if tonumber(ARGV[5]) > tonumber(redis.call('HGET', key, 'report')) then
   for _ = 1, tonumber(take()) do
     local step = take()
     redis.call('HSET', P .. 'checkpoints:' .. id, step, take())
-    redis.call('HSET', key, 'worker_losses', 0)
+    -- A job that gets further is healthy, whatever befell it; one that publishes the same step again is not.
+    if tonumber(step) > tonumber(redis.call('HGET', key, 'furthest') or -1) then
+      redis.call('HSET', key, 'furthest', step, 'worker_losses', 0, 'failures', 0)
+    end
   end
   for _ = 1, tonumber(take()) do
     redis.call('HDEL', P .. 'checkpoints:' .. id, take())

@@ -1,7 +1,9 @@
 -- ARGV: token lease_ms free_cpu free_gpu. Reaps and promotes, then hands out the next job that fits the free seats, or
 -- nothing. The token is the caller's, so that a claim sent twice gets the same job.
 -- Answers {id, tenant, epoch, token, attempt, spec, signature, seat, traceparent}.
-local BATCH, LOOK, LONGEST_PAUSE = 100, 20, 300000
+local BATCH, LONGEST_PAUSE = 100, 300000
+-- How many jobs to look at for one that may start: of each tenant, and more as long as all together are not many.
+local LOOK, LOOK_IN_ALL, PAGE = 20, 1000, 20
 local token, lease = ARGV[1], tonumber(ARGV[2])
 
 local function answer(id)
@@ -48,11 +50,17 @@ local function seat_for(id, workers, allowed)
   end
 end
 
-local function next_start()
-  local waiting = redis.call('ZRANGE', P .. 'tenants', 0, -1, 'WITHSCORES')
-  for i = 1, #waiting, 2 do
-    local tenant, limits = waiting[i], limits_of(waiting[i])
-    for _, id in ipairs(redis.call('ZRANGE', P .. 'ready:' .. tenant, 0, LOOK - 1)) do
+local function is_any_left()
+  return free.cpu > 0 and not reserved.cpu or free.gpu > 0 and not reserved.gpu
+end
+
+-- The first job of a tenant that may start now, its seat and its workers.
+local looked = 0
+local function next_of(tenant, limits)
+  local most = math.max(LOOK, LOOK_IN_ALL - looked)
+  for start = 0, most - 1, PAGE do
+    local page = redis.call('ZRANGE', P .. 'ready:' .. tenant, start, start + PAGE - 1)
+    for _, id in ipairs(page) do
       local job = redis.call('HMGET', P .. 'job:' .. id, 'needs', 'workers')
       local workers = tonumber(job[2])
       if not workers then
@@ -61,11 +69,28 @@ local function next_start()
       else
         local seat = seat_for(id, workers, allowed_seats(job[1], workers, tenant, limits))
         if seat then
-          return id, seat, workers, tenant, tonumber(waiting[i + 1]), limits.weight or 1
+          return id, seat, workers
         end
       end
     end
-    if reserved.cpu and reserved.gpu then
+    looked = looked + #page
+    if #page < PAGE or not is_any_left() then
+      return
+    end
+  end
+end
+
+local function next_start()
+  local waiting = redis.call('ZRANGE', P .. 'tenants', 0, -1, 'WITHSCORES')
+  for i = 1, #waiting, 2 do
+    local tenant, limits = waiting[i], limits_of(waiting[i])
+    if in_use('workers', tenant) < (limits.max_running or math.huge) then
+      local id, seat, workers = next_of(tenant, limits)
+      if id then
+        return id, seat, workers, tenant, tonumber(waiting[i + 1]), limits.weight or 1
+      end
+    end
+    if not is_any_left() then
       return
     end
   end

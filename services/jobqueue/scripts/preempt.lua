@@ -2,22 +2,47 @@
 -- the next worker is that tenant's, or its quota lets it have no more. Answers the job that was asked, or nothing.
 local free = {cpu = tonumber(ARGV[1]), gpu = tonumber(ARGV[2])}
 
--- The least urgent running job of a tenant below `wanted`, the youngest of equals; none while one is on its way out.
-local function least_urgent(tenant, wanted, needs)
-  local chosen, lowest, youngest
+-- Running jobs of a tenant below `wanted`, and the seats they have; none while one is on its way out.
+local function less_urgent(tenant, wanted)
+  local found, seats = {}, {cpu = 0, gpu = 0}
   for _, id in ipairs(redis.call('SMEMBERS', P .. 'running:' .. tenant)) do
     local job = redis.call('HMGET', P .. 'job:' .. id, 'priority', 'claimed_at', 'preempt_requested',
-      'cancel_requested', 'state', 'seat')
+      'cancel_requested', 'state', 'seat', 'workers')
     if job[3] == '1' or job[4] == '1' or job[5] == 'pausing' then
-      return
+      return {}, {cpu = 0, gpu = 0}
     end
-    local priority, began = tonumber(job[1]), tonumber(job[2])
-    if priority < wanted and (needs == 'any' or needs == job[6])
-      and (not chosen or priority < lowest or (priority == lowest and began > youngest)) then
-      chosen, lowest, youngest = id, priority, began
+    local priority, seat = tonumber(job[1]), job[6]
+    if priority < wanted then
+      table.insert(found, {id = id, priority = priority, began = tonumber(job[2]), seat = seat})
+      seats[seat] = seats[seat] + tonumber(job[7])
     end
   end
-  return chosen
+  return found, seats
+end
+
+-- Kinds of seats on which a job could start once all of `seats` were given up. Where there is none, to give some up
+-- would help nobody: they would start again, and be asked again.
+local function kinds_that_help(needs, workers, tenant, seats)
+  local limits, helps = limits_of(tenant), {}
+  if in_use('workers', tenant) - seats.cpu - seats.gpu + workers > (limits.max_running or math.huge) then
+    return helps
+  end
+  helps.cpu = needs ~= 'gpu' and free.cpu + seats.cpu >= workers
+  helps.gpu = needs ~= 'cpu' and free.gpu + seats.gpu >= workers
+    and in_use('gpus', tenant) - seats.gpu + workers <= (limits.max_gpus or math.huge)
+  return helps
+end
+
+-- The least urgent of `jobs` that has a seat of these kinds, the youngest of equals.
+local function least_urgent(jobs, kinds)
+  local chosen
+  for _, job in ipairs(jobs) do
+    if kinds[job.seat] and (not chosen or job.priority < chosen.priority
+      or (job.priority == chosen.priority and job.began > chosen.began)) then
+      chosen = job
+    end
+  end
+  return chosen and chosen.id
 end
 
 local is_turn = true
@@ -31,7 +56,8 @@ for _, tenant in ipairs(redis.call('ZRANGE', P .. 'tenants', 0, -1)) do
     can_start = can_start or free[seat] >= workers
   end
   if not can_start and (is_turn or #allowed == 0) then
-    local chosen = least_urgent(tenant, tonumber(job[1] or 0), job[2])
+    local jobs, seats = less_urgent(tenant, tonumber(job[1] or 0))
+    local chosen = least_urgent(jobs, kinds_that_help(job[2], workers, tenant, seats))
     if chosen then
       even_when_full()
       redis.call('HSET', P .. 'job:' .. chosen, 'preempt_requested', 1)

@@ -8,6 +8,7 @@ import typer
 
 import unroll
 from unroll.commands.service import AsJson
+from unroll.queue_words import waits
 from unroll.terminal import (
     dump,
     duration,
@@ -22,7 +23,7 @@ from unroll.terminal import (
 )
 
 if TYPE_CHECKING:
-    from unroll.types import JobRecord, QueuePlace
+    from unroll.types import JobRecord
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", show_default=False)]
 SECONDS_BETWEEN_LOGS = 1.0
@@ -55,8 +56,12 @@ def list_jobs(
     if as_json:
         print_json([dump(record) for record in records])
         return
-    header = ("ID", "STATE", "NAME", "CELL", "STEP", "DONE", "BITS/CHAR", "CREATED")
-    print_table(header, map(_row, records))
+    header: tuple[str, ...] = ("ID", "STATE", "NAME", "CELL", "STEP", "DONE", "BITS/CHAR", "CREATED")
+    rows = [_row(record) for record in records]
+    if any(record.queue for record in records):
+        header += ("WAITS",)
+        rows = [(*row, record.queue and waits(record.queue)) for row, record in zip(rows, records, strict=True)]
+    print_table(header, rows)
     if len(records) == limit:
         note(f"the newest {limit}; more with --limit")
 
@@ -131,22 +136,13 @@ def _row(record: "JobRecord") -> tuple[object, ...]:
     return record.id, record.state, record.spec.name, cell, record.progress.step, done, bits, created
 
 
-def _waits(queue: "QueuePlace") -> str:
-    said = [f"position {queue.position}: {queue.reason}"]
-    if queue.blocked_by:
-        said.append(f"waits for {', '.join(queue.blocked_by[:3])}")
-    if queue.eta_seconds is not None:
-        said.append(f"starts in about {duration(queue.eta_seconds)}")
-    return ", ".join(said)
-
-
 def _facts(record: "JobRecord") -> list[tuple[str, Any]]:
     queue, best, error = record.queue, record.best, record.error
     facts: list[tuple[str, Any]] = [
         ("id", record.id),
         ("name", record.spec.name),
         ("state", record.state),
-        ("waits", _waits(queue) if queue else None),
+        ("waits", waits(queue) if queue else None),
         ("dataset", record.spec.dataset),
         ("created", moment(record.created_at)),
         ("started", moment(record.started_at)),

@@ -1,0 +1,32 @@
+"""Webhooks over HTTP: make, list, delete. Knows not how a message is signed: whoever receives it checks that."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from unroll.transport import Transport, identifier
+from unroll.types import Webhook
+
+
+class Webhooks:
+    """Where this key's tenant is told that a job has ended."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, url: str) -> Webhook:
+        """Have every end of a job told at `url`, by a POST signed after the Standard Webhooks specification.
+
+        The answer's `secret` checks the signature; it is not shown again. Raises AuthenticationError where webhooks
+        are off, InvalidRequestError for a url that may not be reached, ConflictError where there are too many.
+        """
+        answer = self._transport.request("POST", "/v1/webhooks", json={"url": url})
+        return self._transport.parse(Webhook, self._transport.decode(answer))
+
+    def list(self) -> Iterator[Webhook]:
+        """All of them, newest first."""
+        return self._transport.pages(Webhook, "/v1/webhooks")
+
+    def delete(self, webhook: str) -> dict[str, Any]:
+        """Have nothing more told there. Raises NotFoundError."""
+        path = f"/v1/webhooks/{identifier('webhook', webhook)}"
+        return self._transport.decode(self._transport.request("DELETE", path))
