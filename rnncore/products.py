@@ -51,6 +51,7 @@ class Product:
             raise ValueError("precision=int8 needs a CPU with AVX-512 VNNI, this machine has none; use bf16 or fp32")
         self._by_onednn = by_onednn and on_cpu and _has_onednn(precision)
         self._precision = precision
+        self._is_separate = self._by_onednn or precision != "fp32"  # the sum is of another operation than the product
         if precision == "int8":
             self._scale_N = weight_NK.abs().amax(dim=1).clamp(min=1e-12) / 127
             self._zero_N = torch.zeros(len(weight_NK), dtype=torch.int32)
@@ -82,16 +83,21 @@ class Product:
     def agrees(self, sizes: Sequence[int]) -> bool:
         """Whether blocks of these sizes give one row the same bits at each of their places.
 
-        The order in which a kernel adds depends on no values: one row at all places shows all that there is to see.
+        The order in which a kernel adds depends on no values: one row at all places shows all that there is to see. It
+        may depend on the number of threads, which is to stay as it is.
         """
         generator = torch.Generator().manual_seed(0)
         x_K, plus_N = (torch.rand(size, generator=generator).to(self._device) for size in self.shape)
-        expected_N: Tensor | None = None
-        for size in sizes:
-            y_BN = self(x_K.repeat(size, 1), plus_N, plus_N.new_empty(size, len(plus_N)))
-            expected_N = y_BN[0] if expected_N is None else expected_N
-            if not torch.equal(y_BN, expected_N.expand_as(y_BN)):
-                return False
+        for plus_has_rows in (False, True):
+            expected_N: Tensor | None = None
+            for size in sizes:
+                plus = plus_N.repeat(size, 1) if plus_has_rows else plus_N
+                y_BN = self(x_K.repeat(size, 1), plus, plus.new_empty(size, len(plus_N)))
+                expected_N = y_BN[0] if expected_N is None else expected_N
+                if not torch.equal(y_BN, expected_N.expand_as(y_BN)):
+                    return False
+            if self._is_separate:
+                return True
         return True
 
     def _by_its_kernel(self, x_BK: Tensor) -> Tensor:
