@@ -2,8 +2,8 @@
 
     python benchmarks/sampling.py [--rounds 5] [--only lstm:512x2] [--quality TEXT]
 
-Each contender runs a moment in each round, in turns, and its fastest moment counts: on a busy machine the least
-disturbed. Networks are untrained, embedding 128, 65 symbols; choosing a symbol is left out on all sides.
+Each contender runs a moment in each round, in turns, and its fastest counts, in the thread's own time: on a busy
+machine the least disturbed. Networks are untrained, embedding 128, 65 symbols; choosing a symbol is left out.
 
 stepper    rnncore.stepper.Batch.step, 1, 64 and 512 rows, whose bits depend on no company
 torch.nn   Embedding, RNN, LSTM or GRU, Linear, one symbol at a time under inference_mode, 1 and 64 rows
@@ -38,7 +38,7 @@ from rnncore.spec import ModelSpec
 from rnncore.stepper import Stepper
 
 CELLS, SIZES, ROWS = ("lstm", "gru", "rnn"), ((512, 2), (128, 2)), (1, 64, 512)
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "int8": 1}
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 EMBEDDING, SYMBOLS, MOMENT_SECONDS = 128, 65, 0.1
 
@@ -61,9 +61,10 @@ class Case(NamedTuple):
         return RecurrentNetwork(model, vocabulary_size=SYMBOLS).eval()
 
     def num_bytes(self, precision: Precision) -> int:
-        """Of the weights that a step touches: the output is float32 in both."""
+        """Of the weights that a step touches: the output is float32 always, and small layers are."""
         output = self.hidden * SYMBOLS
-        return 4 * output + (self.num_weights - output) * (4 if precision == "fp32" or self.hidden < 192 else 2)
+        of_one = BYTES[precision] if self.hidden >= 192 else 4
+        return 4 * output + of_one * (self.num_weights - output)
 
 
 def main() -> None:
@@ -91,12 +92,13 @@ def main() -> None:
 
 
 def row_of_table(case: Case, rounds: int) -> str:
-    """Prints both precisions; returns what padding costs."""
+    """Prints each precision that there is at this size; returns what padding costs."""
     network = case.network()
+    precisions: list[Precision] = list(BYTES) if case.hidden >= 192 else ["fp32"]
     contenders: dict[Any, Callable[[], Any]] = {("numpy", 1): numpy_step(network)}
     for num_rows in (1, 64):
         contenders["torch.nn", num_rows] = torch_step(case, num_rows)
-    for precision in PRECISIONS:
+    for precision in precisions:
         stepper = Stepper(network, precision=precision)
         for num_rows in ROWS:
             contenders[precision, num_rows] = stepper_step(stepper, num_rows)
@@ -112,7 +114,7 @@ def row_of_table(case: Case, rounds: int) -> str:
     with torch.inference_mode():
         seconds = fastest(contenders, rounds)
     peak = 2 * 1024**3 / seconds["square", 1024]
-    for precision in PRECISIONS:
+    for precision in precisions:
         rate = {num_rows: num_rows / seconds[precision, num_rows] for num_rows in ROWS}
         share = {num_rows: 2 * case.num_weights * rate[num_rows] / peak for num_rows in ROWS}
         print(
@@ -131,17 +133,17 @@ def row_of_table(case: Case, rounds: int) -> str:
 
 
 def fastest(contenders: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, float]:
-    """Seconds of one call, in turns; the least of all moments."""
+    """Seconds of the processor for one call, in turns; the least of all moments."""
     least = dict.fromkeys(contenders, float("inf"))
     for _ in range(rounds):
         for name, run in contenders.items():
             run()
             began_at = time.perf_counter()
             while time.perf_counter() - began_at < MOMENT_SECONDS:
-                at = time.perf_counter()
-                for _ in range(3):
-                    run()
-                least[name] = min(least[name], (time.perf_counter() - at) / 3)
+                at = time.thread_time()
+                run()
+                run()
+                least[name] = min(least[name], (time.thread_time() - at) / 2)
     return least
 
 
@@ -248,7 +250,7 @@ def quality(text: str) -> None:
         optimizer.step()
     rows = validation[: 16 * 2001].view(16, 2001)
     logits = {}
-    for precision in PRECISIONS:
+    for precision in BYTES:
         stepper = Stepper(network.eval(), precision=precision)
         every = stepper.read([row[:-1].numpy() for row in rows], stepper.zero_state(16), every=True).every
         assert every is not None

@@ -179,7 +179,7 @@ class PackedNetwork:
     def parts(self, states_BS: Tensor, num_rows: int) -> Tensor:
         """The flat states as parts_PBH, a copy, with zeros up to `num_rows` rows."""
         parts_PBH = states_BS.new_zeros(self.num_parts, num_rows, self.hidden)
-        given_BPH = states_BS.view(-1, self.num_parts, self.hidden_size)
+        given_BPH = states_BS.reshape(-1, self.num_parts, self.hidden_size)
         parts_PBH[:, : len(states_BS), : self.hidden_size] = given_BPH.transpose(0, 1)
         return parts_PBH
 

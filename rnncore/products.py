@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "int8"]
 
 LANES = 32  # float32 that elementwise operations of PyTorch take at once; 128 bytes
 
@@ -35,26 +35,45 @@ class Block(NamedTuple):
 
 
 class Product:
-    """x_BK -> x_BK W^T + something, in float32, or with both factors and the product rounded to bfloat16.
+    """x_BK -> x_BK W^T + something, in one of three precisions.
 
-    A large W is laid out once as oneDNN wants it. For a small one oneDNN takes longer to begin than to multiply.
+    fp32  a large W is laid out once as oneDNN wants it; for a small one oneDNN takes longer to begin than to multiply
+    bf16  both factors and the product rounded to bfloat16
+    int8  both factors rounded to whole numbers, W by rows, x, which must be within [-1, 1], by 1/127; the sum is exact
     """
 
     def __init__(self, weight_NK: Tensor, *, precision: Precision, by_onednn: bool) -> None:
         self.shape = (weight_NK.shape[1], weight_NK.shape[0])
-        self._dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-        weight_NK = weight_NK.detach().to(self._dtype)
-        self.num_bytes = weight_NK.nbytes
-        self._by_onednn = by_onednn and _has_onednn(weight_NK)
-        if self._by_onednn:
-            self._weight = torch.ops.mkldnn._reorder_linear_weight(weight_NK.contiguous(), _PACKED_FOR_ROWS)
+        weight_NK = weight_NK.detach()
+        self._device = weight_NK.device
+        on_cpu = weight_NK.device.type == "cpu"
+        if precision == "int8" and not (on_cpu and torch.cpu._is_vnni_supported()):
+            raise ValueError("precision=int8 needs a CPU with AVX-512 VNNI, this machine has none; use bf16 or fp32")
+        self._by_onednn = by_onednn and on_cpu and _has_onednn(precision)
+        self._precision = precision
+        self._is_separate = self._by_onednn or precision != "fp32"  # the sum is of another operation than the product
+        if precision == "int8":
+            self._scale_N = weight_NK.abs().amax(dim=1).clamp(min=1e-12) / 127
+            self._zero_N = torch.zeros(len(weight_NK), dtype=torch.int32)
+            weight_NK = (weight_NK / self._scale_N[:, None]).round().to(torch.int8)
+            self._weight = torch.ops.onednn.qlinear_prepack(weight_NK, [_PACKED_FOR_ROWS, weight_NK.shape[1]])
         else:
-            self._weight = weight_NK.t().contiguous()
+            weight_NK = weight_NK.to(torch.float32 if precision == "fp32" else torch.bfloat16)
+            if self._by_onednn:
+                self._weight = torch.ops.mkldnn._reorder_linear_weight(weight_NK.contiguous(), _PACKED_FOR_ROWS)
+            else:
+                self._weight = weight_NK.t().contiguous()
+        self.num_bytes = weight_NK.nbytes
 
     def __call__(self, x_BK: Tensor, plus: Tensor, out_BN: Tensor) -> Tensor:
         """Of one block, as many rows as one of the sizes that agree. `plus` is of the size of `out_BN` or of a row."""
-        if self._dtype is torch.bfloat16:
-            x_BK = x_BK.to(self._dtype)
+        if self._precision == "int8":
+            x_BK = torch.add(_HALF_UP, x_BK, alpha=127).to(torch.uint8)
+            scales = (self._scale_N, self._zero_N, None, 1.0, 0, torch.float32)
+            product_BN = _linear_int8(x_BK, 1 / 127, 128, self._weight, *scales, "none", (), "")
+            return torch.add(product_BN, plus, out=out_BN)
+        if self._precision == "bf16":
+            x_BK = x_BK.to(torch.bfloat16)
             product_BN = self._by_its_kernel(x_BK) if self._by_onednn else torch.mm(x_BK, self._weight)
             return out_BN.copy_(product_BN).add_(plus)
         if self._by_onednn:
@@ -64,16 +83,21 @@ class Product:
     def agrees(self, sizes: Sequence[int]) -> bool:
         """Whether blocks of these sizes give one row the same bits at each of their places.
 
-        The order in which a kernel adds depends on no values: one row at all places shows all that there is to see.
+        The order in which a kernel adds depends on no values: one row at all places shows all that there is to see. It
+        may depend on the number of threads, which is to stay as it is.
         """
         generator = torch.Generator().manual_seed(0)
-        x_K, plus_N = (torch.randn(size, generator=generator).to(self._weight.device) for size in self.shape)
-        expected_N: Tensor | None = None
-        for size in sizes:
-            y_BN = self(x_K.repeat(size, 1), plus_N, plus_N.new_empty(size, len(plus_N)))
-            expected_N = y_BN[0] if expected_N is None else expected_N
-            if not torch.equal(y_BN, expected_N.expand_as(y_BN)):
-                return False
+        x_K, plus_N = (torch.rand(size, generator=generator).to(self._device) for size in self.shape)
+        for plus_has_rows in (False, True):
+            expected_N: Tensor | None = None
+            for size in sizes:
+                plus = plus_N.repeat(size, 1) if plus_has_rows else plus_N
+                y_BN = self(x_K.repeat(size, 1), plus, plus.new_empty(size, len(plus_N)))
+                expected_N = y_BN[0] if expected_N is None else expected_N
+                if not torch.equal(y_BN, expected_N.expand_as(y_BN)):
+                    return False
+            if self._is_separate:
+                return True
         return True
 
     def _by_its_kernel(self, x_BK: Tensor) -> Tensor:
@@ -98,10 +122,12 @@ def padded(num_rows: int, sizes: Sequence[int]) -> int:
     return max((block.start + block.size for block in blocks(num_rows, sizes)), default=0)
 
 
-def _has_onednn(weight_NK: Tensor) -> bool:
-    if weight_NK.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+def _has_onednn(precision: Precision) -> bool:
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
-    return weight_NK.dtype is torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return precision == "fp32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+_HALF_UP = torch.tensor(128.5)  # the zero point, and what makes cutting off rounding
 _linear = torch.ops.mkldnn._linear_pointwise.default
+_linear_int8 = torch.ops.onednn.qlinear_pointwise.default

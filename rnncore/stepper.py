@@ -33,8 +33,9 @@ class Reading(NamedTuple):
 class Stepper:
     """Packed weights of one network; holds no conversation. Safe to use from one thread at a time.
 
-    `precision` is that of the recurrent and input products; states and logits are float32 in both. Tensors are on the
-    network's device. Weights that change later are not seen. A symbol `boundary_id` makes a row forget all before it.
+    `precision` is that of the products of layers that gain by it; states and logits are float32 always. Tensors are on
+    the network's device. Weights that change later are not seen, and the number of torch's threads is to stay as it is.
+    A symbol `boundary_id` makes a row forget all before it.
     """
 
     def __init__(self, network: RecurrentNetwork, *, precision: Precision = "fp32") -> None:
