@@ -156,7 +156,7 @@ def _delete_checkpoints(model_id: str, rooms: Rooms, tenant: str) -> None:
             f"{resolve(rooms.queue, tenant, model_id).model}, or {job_id} for all",
             param="model_id",
         )
-    leaving = [resolve(rooms.queue, tenant, model_id)]
+    leaving = [resolve(rooms.queue, tenant, model_id, param="model_id")]
     if not which:
         leaving = rooms.queue.checkpoints(tenant, job_id)
     rooms.queue.delete_checkpoints(tenant, job_id, [checkpoint.step for checkpoint in leaving], param="model_id")

@@ -52,7 +52,7 @@ def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
         _check_continues(spec, rooms.queue.job(tenant, spec.retry_of))
     known = None
     if spec.init_from:
-        source = resolve(rooms.queue, tenant, spec.init_from)
+        source = resolve(rooms.queue, tenant, spec.init_from, param="init_from")
         initial = Manifest.parse(rooms.storage.get(f"{source.path}/{MANIFEST}"), rooms.settings.secret)
         # Pinned to the step: the best checkpoint of a running job may be another one tomorrow.
         spec = starting_from(spec, initial.task, initial.model, source.model)

@@ -15,17 +15,20 @@ _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MODEL = re.compile(r"^(?P<job>job-[0-9a-f]{16})(:(?P<which>latest|best|step-(?P<step>[0-9]{1,12})))?$")
 
 
-def resolve(queue: JobQueue, tenant: str, model: str) -> Checkpoint:
-    """The checkpoint that answers for `model`. Raises NotFound, also while a job has not published one yet."""
+def resolve(queue: JobQueue, tenant: str, model: str, *, param: str = "model") -> Checkpoint:
+    """The checkpoint that answers for `model`.
+
+    Raises NotFound naming `param`, also while a job has not published one yet.
+    """
     match = _MODEL.match(named(queue, tenant, model))
     if match is None:
-        raise _unknown(model)
+        raise _unknown(model, param)
     try:
         checkpoints = queue.checkpoints(tenant, match["job"])
     except NotFound as error:
-        raise _unknown(model) from error
+        raise _unknown(model, param) from error
     if not checkpoints:
-        raise NotFound(f"{match['job']} has published no checkpoint yet; ask again when it has", param="model")
+        raise NotFound(f"{match['job']} has published no checkpoint yet; ask again when it has", param=param)
     if match["step"]:
         found = [c for c in checkpoints if c.step == int(match["step"])]
     elif match["which"] == "latest":
@@ -34,7 +37,7 @@ def resolve(queue: JobQueue, tenant: str, model: str) -> Checkpoint:
         found = [best_of(checkpoints)]
     if not found:
         kept = ", ".join(f"step-{c.step}" for c in reversed(checkpoints))
-        raise NotFound(f"{match['job']} keeps no checkpoint at step {match['step']}; it has {kept}", param="model")
+        raise NotFound(f"{match['job']} keeps no checkpoint at step {match['step']}; it has {kept}", param=param)
     return found[0]
 
 
@@ -54,5 +57,5 @@ def is_alias(name: str) -> bool:
     return bool(_ALIAS.fullmatch(name)) and not name.startswith("job-") and name not in get_args(Cell)
 
 
-def _unknown(model: str) -> NotFound:
-    return NotFound(f"no model {model!r}; list yours at GET /v1/models", param="model")
+def _unknown(model: str, param: str) -> NotFound:
+    return NotFound(f"no model {model!r}; list yours at GET /v1/models", param=param)
