@@ -82,7 +82,7 @@ def get_model(model_id: str, rooms: InRooms, tenant: Tenant) -> Model:
     """The checkpoint that answers for a name now."""
     stands_for = named(rooms.queue, tenant, model_id)
     alias_of = stands_for if stands_for != model_id else None
-    return _model(model_id, resolve(rooms.queue, tenant, stands_for), alias_of)
+    return _model(model_id, resolve(rooms.queue, tenant, stands_for, param="model_id"), alias_of)
 
 
 @router.put("/{model_id}", responses=errors(404, 409))

@@ -260,15 +260,13 @@ class JobQueue:
                     continue
         return found, False
 
-    def delete_dataset(self, tenant: str, dataset_id: str) -> str:
+    def delete_dataset(self, tenant: str, dataset_id: str, *, param: str = "dataset_id") -> str:
         """Forgets a data set that no unfinished job reads; answers the blob that may go. Raises Conflict otherwise."""
         answer, *detail = self._scripts.run("delete_dataset", dataset_id, tenant)
         if answer == "missing":
-            raise NotFound(f"no data set {dataset_id}; list yours at GET /v1/datasets", param="dataset_id")
+            raise NotFound(f"no data set {dataset_id}; list yours at GET /v1/datasets", param=param)
         if answer == "in_use":
-            raise Conflict(
-                f"{dataset_id} is read by {detail[0]} unfinished jobs; cancel them first", param="dataset_id"
-            )
+            raise Conflict(f"{dataset_id} is read by {detail[0]} unfinished jobs; cancel them first", param=param)
         blob: str = json.loads(detail[0])["blob"]
         return blob
 
