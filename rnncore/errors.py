@@ -12,6 +12,7 @@ UnrollError
 ├── Forbidden               a key that must not do this
 ├── NotFound                no such thing, for this tenant
 ├── Conflict                the thing is there, in a state that forbids the request
+│   └── FinalConflict       and that no waiting changes
 ├── StateExpired            a conversation that was left alone for too long
 ├── TooManyRequests         this key asks more often than it may; try again after `retry_after` seconds
 │   └── QuotaExceeded       its tenant has as much as it may have
@@ -80,6 +81,10 @@ class NotFound(UnrollError):
 
 class Conflict(UnrollError):
     """The state of the thing forbids the request."""
+
+
+class FinalConflict(Conflict):
+    """It will forbid it for ever; asking again cannot help."""
 
 
 class StateExpired(UnrollError):

@@ -22,12 +22,13 @@ from starlette.requests import HTTPConnection
 from rnncore.errors import Forbidden, NotFound, Unavailable, UnrollError
 from services.access import SAFE_METHODS, Access, sampler_token
 from services.api import completions, datasets, jobs, keys, models, tenants, usage, webhooks
+from services.api.openai import files, fine_tuning
 from services.api.rooms import Rooms
 from services.api.turnstile import Turnstile
 from services.door import Door
 from services.exporter.collector import QueueCollector
 from services.exporter.http import HttpMetrics, register_build_info
-from services.faults import envelope, error_answer, retry_after
+from services.faults import answer_headers, envelope, error_answer
 from services.jobqueue.api_keys import ApiKey, ApiKeys, Scope
 from services.jobqueue.durability import check_durability
 from services.jobqueue.queue import JobQueue
@@ -36,6 +37,7 @@ from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.snapshot import QueueSnapshot, queue_snapshot
 from services.jobqueue.stream import EventStream
 from services.jobqueue.tenants import Tenants
+from services.jobqueue.tries import Tries
 from services.jobqueue.usage import UsageLedger
 from services.jobqueue.webhooks import Webhooks
 from services.limits import allow_many_sockets
@@ -69,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
         access=access,
         tenants=Tenants(scripts),
         usage=UsageLedger(scripts),
+        tries=Tries(scripts),
         webhooks=webhooks_of_tenants,
         events=EventStream(settings.redis_url or ""),
         storage=Storage(settings.storage_url, reserve_bytes=settings.reserve_bytes),
@@ -102,7 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for room in (datasets, jobs, models, completions, keys, tenants, usage, webhooks):
+    for room in (datasets, jobs, models, completions, files, fine_tuning, keys, tenants, usage, webhooks):
         app.include_router(room.router)
     _add_faults(app)
     registry = CollectorRegistry()
@@ -143,8 +146,7 @@ def _add_faults(app: FastAPI) -> None:
     @app.exception_handler(UnrollError)
     async def refused(_: Request, error: UnrollError) -> JSONResponse:
         status, body = error_answer(error)
-        seconds = retry_after(error)
-        return JSONResponse(body, status, {"retry-after": seconds} if seconds else None)
+        return JSONResponse(body, status, answer_headers(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

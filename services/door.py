@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 _PATIENCE_SECONDS = 10.0
 _SLOWEST_BYTES_PER_SECOND = 1000
+# Refusals of now, that clients which ask again by themselves may be spared of later.
+_MAY_PASS = (408, 409, 429)
 HEALTH = ("/healthz", "/readyz")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9_.-]{1,128}$")
 Session = Callable[[HTTPConnection], ApiKey | None]
@@ -62,7 +64,7 @@ class Door:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
+                message["headers"] = _with_own(message, request_id)
             try:
                 async with asyncio.timeout(self._reader_patience):
                     await send(message)
@@ -167,6 +169,14 @@ async def _refuse(error: UnrollError, send: Send) -> None:
         headers.append((b"retry-after", seconds.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+
+def _with_own(message: Message, request_id: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer with the door's own: which request it was, and whether repeating it is in vain."""
+    headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+    if 400 <= message["status"] < 500 and message["status"] not in _MAY_PASS:
+        headers.append((b"x-should-retry", b"false"))
+    return headers
 
 
 def _request_id(headers: Headers) -> str:

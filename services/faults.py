@@ -7,6 +7,7 @@ from rnncore.errors import (
     AccessDenied,
     Conflict,
     CorruptCheckpoint,
+    FinalConflict,
     Forbidden,
     InvalidInput,
     NonFiniteLoss,
@@ -83,6 +84,13 @@ def retry_after(error: Exception) -> str | None:
     if isinstance(error, TooManyRequests):
         return str(max(1, math.ceil(error.retry_after)))
     return "1" if fault_of(error).status == 503 else None
+
+
+def answer_headers(error: Exception) -> dict[str, str]:
+    """What clients that ask again by themselves should know of `error`: when to, or that it cannot help."""
+    seconds = retry_after(error)
+    asks_in_vain = {"x-should-retry": "false"} if isinstance(error, FinalConflict) else {}
+    return asks_in_vain | ({"retry-after": seconds} if seconds else {})
 
 
 def job_error(error: Exception) -> tuple[dict[str, str | None], bool]:

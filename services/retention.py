@@ -2,7 +2,9 @@
 
 import logging
 import time
+from contextlib import suppress
 
+from rnncore.errors import Conflict, NotFound
 from services import layout
 from services.jobqueue.queue import JobQueue
 from services.storage import Storage
@@ -13,7 +15,7 @@ _BATCH = 100
 
 
 def trim(queue: JobQueue, storage: Storage, retention_days: float) -> int:
-    """Deletes what ended longer ago; answers how many. A job that an unfinished one goes on from is left.
+    """Deletes what ended longer ago; answers how many. What an unfinished job goes on from or an alias names is left.
 
     Files go first: a record without files is found again at the next round, files without a record never are.
     """
@@ -24,7 +26,8 @@ def trim(queue: JobQueue, storage: Storage, retention_days: float) -> int:
         if job_id in needed:
             continue
         storage.delete(layout.job_folder(job_id))
-        queue.delete_job(tenant, job_id)
+        with suppress(Conflict, NotFound):  # since it was found, somebody named it or deleted it
+            queue.delete_job(tenant, job_id)
         trimmed += 1
     if trimmed:
         log.info("%d jobs that ended over %g days ago were deleted", trimmed, retention_days)

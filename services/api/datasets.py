@@ -1,30 +1,22 @@
 """`/v1/datasets`: upload, list, describe, read back, delete."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from rnncore.corpus import TextSummary
 from rnncore.datasets.scan import make_scan
 from rnncore.datasets.summaries import DatasetKind, SeriesSummary, Summary
-from rnncore.errors import InvalidInput, Overloaded, Unsupported
 from rnncore.vocabulary import VocabularyKind
 from services.api.rooms import After, Deleted, InRooms, Limit, Page, Tenant, errors, page
-from services.datasets import Upload, check_size
+from services.api.uploading import check_body, form_in, is_form, pieces_of, store
 from services.jobqueue.records import Dataset
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
-_PIECE_BYTES = 1 << 20
 _PREVIEW_BYTES = 4_000
-# What a form may hold besides its file.
-_FORM_BYTES = 1 << 16
 
 
 class TextFacts(BaseModel):
@@ -98,52 +90,26 @@ async def upload_dataset(
     name: Annotated[str | None, Query(max_length=200, description="A name for people.")] = None,
 ) -> DatasetAnswer:
     """Stores a file, from the raw body or the multipart field `file`. Equal bytes of one kind are one data set."""
-    limit = rooms.settings.max_upload_bytes
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise Unsupported("compressed uploads are not read; send the plain bytes", param="content-encoding")
-    is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit():
-        check_size(int(declared) - is_form * _FORM_BYTES, limit)
-    await run_in_threadpool(rooms.storage.check_space)
-    upload = await run_in_threadpool(
-        Upload,
-        rooms.storage,
-        tenant=tenant,
-        scan=make_scan(kind, vocabulary=vocabulary, target=target),
-        options=vocabulary or target or "",
-        name=name,
-        secret=rooms.settings.secret,
-        max_bytes=limit,
-    )
-    try:
-        async for piece in _file_in_form(request, limit) if is_form else request.stream():
-            await run_in_threadpool(upload.feed, piece)
-        made, blob = await run_in_threadpool(upload.commit)
-    except BaseException as error:
-        await run_in_threadpool(upload.abort, error)
-        raise
-    try:
-        kept, kept_blob = await run_in_threadpool(rooms.queue.put_dataset, made, blob)
-    except Overloaded:  # for certain not registered; after any other failure it may be, so its blob has to stay
-        await run_in_threadpool(rooms.storage.delete, blob)
-        raise
-    if kept_blob != blob:
-        await run_in_threadpool(rooms.storage.delete, blob)
-    return _answer(kept)
+    scan = make_scan(kind, vocabulary=vocabulary, target=target)
+    options = options_of(vocabulary, target)
+    await check_body(request, rooms)
+    if not is_form(request):
+        return described(await store(rooms, tenant, request.stream(), scan=scan, options=options, name=name))
+    async with form_in(request, rooms) as (_, file):
+        return described(await store(rooms, tenant, pieces_of(file), scan=scan, options=options, name=name))
 
 
 @router.get("", responses=errors(404))
 def list_datasets(rooms: InRooms, tenant: Tenant, limit: Limit = 20, after: After = None) -> Page[DatasetAnswer]:
     """Data sets, newest first."""
     found, has_more = rooms.queue.datasets(tenant, limit=limit, after=after)
-    return page([_answer(dataset) for dataset in found], has_more, [dataset.id for dataset in found])
+    return page([described(dataset) for dataset in found], has_more, [dataset.id for dataset in found])
 
 
 @router.get("/{dataset_id}", responses=errors(404))
 def get_dataset(dataset_id: str, rooms: InRooms, tenant: Tenant) -> DatasetAnswer:
     """One data set."""
-    return _answer(rooms.queue.dataset(tenant, dataset_id)[0])
+    return described(rooms.queue.dataset(tenant, dataset_id)[0])
 
 
 @router.get(
@@ -172,7 +138,13 @@ def delete_dataset(dataset_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
     return Deleted(id=dataset_id, object="dataset")
 
 
-def _answer(dataset: Dataset) -> DatasetAnswer:
+def options_of(vocabulary: VocabularyKind | None, target: str | None) -> str:
+    """What of an upload, besides its bytes and its kind, makes it another data set."""
+    return vocabulary or target or ""
+
+
+def described(dataset: Dataset) -> DatasetAnswer:
+    """What is told of a data set."""
     facts = _facts(dataset.summary).model_dump()
     return DatasetAnswer.model_validate(dataset.model_dump(exclude={"summary", "tenant"}) | {"summary": facts})
 
@@ -193,28 +165,3 @@ def _facts(summary: Summary) -> TextFacts | RowFacts | SeriesFacts:
         num_channels=summary.num_channels,
         num_target_numbers=summary.num_targets,
     )
-
-
-async def _file_in_form(request: Request, limit: int) -> AsyncIterator[bytes]:
-    parser = MultiPartParser(request.headers, _within(request.stream(), limit), max_files=1, max_fields=8)
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise InvalidInput(f"the multipart body cannot be read: {error.message}", param="file") from error
-    try:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise InvalidInput("the multipart body has no file field named 'file'", param="file")
-        while piece := await file.read(_PIECE_BYTES):
-            yield piece
-    finally:
-        await form.close()
-
-
-async def _within(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerator[bytes, None]:
-    """A form is read as a whole before its file is; this ends one that never ends."""
-    num_bytes = 0
-    async for piece in stream:
-        num_bytes += len(piece)
-        check_size(num_bytes - _FORM_BYTES, limit)
-        yield piece

@@ -10,34 +10,23 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from rnncore.corpus import TextPlan
-from rnncore.errors import Conflict, InvalidInput, NotFound, UnrollError
+from rnncore.errors import Conflict, NotFound, UnrollError
 from rnncore.inspection import Inspection
-from rnncore.manifest import INSPECTION, MANIFEST, Manifest
-from rnncore.plans import make_plan
-from rnncore.spec import JobSpec, starting_from
+from rnncore.manifest import INSPECTION
+from rnncore.spec import JobSpec
 from services import layout
-from services.api.feasible import check_can_run
 from services.api.history import downsampled
 from services.api.rooms import After, Deleted, InRooms, Limit, Page, Rooms, Tenant, errors, page
+from services.api.submission import submit
 from services.faults import error_answer
 from services.jobqueue.records import Checkpoint, Event, JobRecord, JobState
 from services.models import resolve
 from services.storage import merged, read_history
-from services.traces import present_traceparent
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _KEEP_ALIVE_SECONDS = 5.0
 _METADATA = "metadata["
-# What of a spec has no part in the parameters that come of it.
-_FREE_TO_DIFFER = {"name", "metadata", "priority", "max_attempts", "verify_of"}
-# What a job that goes on from another's checkpoint may do otherwise from there.
-_LIMITS = {"max_steps", "max_epochs", "max_seconds"}
-_FREE_IN_RETRY = _LIMITS | {
-    *("learning_rate", "schedule", "warmup_steps", "weight_decay", "gradient_clip_norm", "sample_prompts"),
-    *("validate_every_steps", "checkpoint_every_steps", "keep_checkpoints", "early_stop_patience"),
-}
 
 
 @router.post("", responses=errors(404, 409, 507))
@@ -48,7 +37,7 @@ def submit_job(
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> JobRecord:
     """Queues a job; it is safe once this answers. The same Idempotency-Key again answers the same job."""
-    return _submit(spec, rooms, tenant, idempotency_key)
+    return submit(spec, rooms, tenant, idempotency_key=idempotency_key)
 
 
 @router.get("", responses=errors(404))
@@ -61,11 +50,7 @@ def list_jobs(
     after: After = None,
 ) -> Page[JobRecord]:
     """Jobs, newest first. `metadata[key]=value` keeps those that carry the pair."""
-    wanted = {
-        name.removeprefix(_METADATA).removesuffix("]"): value
-        for name, value in request.query_params.items()
-        if name.startswith(_METADATA)
-    }
+    wanted = metadata_in(request)
     found, has_more = rooms.queue.jobs(tenant, state=state, metadata=wanted, limit=limit, after=after)
     return page(found, has_more, [job.id for job in found])
 
@@ -93,7 +78,7 @@ def verify_job(
 ) -> JobRecord:
     """Queues the same job again, to end in the same `parameters_sha256`; the answer is the new job's record."""
     spec = rooms.queue.job(tenant, job_id).asked().model_copy(update={"verify_of": job_id})
-    return _submit(spec, rooms, tenant, idempotency_key)
+    return submit(spec, rooms, tenant, idempotency_key=idempotency_key)
 
 
 @router.post("/{job_id}/retry", responses=errors(404, 409, 507))
@@ -118,7 +103,7 @@ def retry_job(
         spec = JobSpec.model_validate(asked | {"verify_of": None, "retry_of": job_id})
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-    return _submit(spec, rooms, tenant, idempotency_key)
+    return submit(spec, rooms, tenant, idempotency_key=idempotency_key)
 
 
 @router.post("/{job_id}/cancel", responses=errors(404))
@@ -208,76 +193,13 @@ def get_inspection(job_id: str, step: int, rooms: InRooms, tenant: Tenant) -> Re
     return Response(body, media_type="application/json")
 
 
-def _submit(spec: JobSpec, rooms: Rooms, tenant: str, idempotency_key: str | None) -> JobRecord:
-    rooms.storage.check_space()
-    checked = _checked(spec, rooms, tenant)
-    traceparent = present_traceparent()
-    return rooms.queue.submit(tenant, checked, idempotency_key=idempotency_key, traceparent=traceparent)
-
-
-def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
-    """`spec` as it will run. Raises what would make it fail later, now."""
-    if spec.verify_of:
-        _check_repeats(spec, rooms.queue.job(tenant, spec.verify_of))
-    if spec.retry_of:
-        _check_continues(spec, rooms.queue.job(tenant, spec.retry_of))
-    known = None
-    if spec.init_from:
-        source = resolve(rooms.queue, tenant, spec.init_from)
-        initial = Manifest.parse(rooms.storage.get(f"{source.path}/{MANIFEST}"), rooms.settings.secret)
-        # Pinned to the step: the best checkpoint of a running job may be another one tomorrow.
-        spec = starting_from(spec, initial.task, initial.model, source.model)
-        known = initial.encoding
-    dataset, _ = rooms.queue.dataset(tenant, spec.dataset, param="dataset")
-    validation = None
-    if spec.validation_dataset:
-        validation = rooms.queue.dataset(tenant, spec.validation_dataset, param="validation_dataset")[0].summary
-    plan = make_plan(spec, dataset.summary, validation, known)
-    check_can_run(spec, plan, dataset.summary, rooms.queue.capacity())
-    if isinstance(plan, TextPlan):
-        for number, prompt in enumerate(spec.train.sample_prompts):
-            plan.vocabulary.encode(prompt, param=f"train.sample_prompts[{number}]")
-    elif spec.train.sample_prompts:
-        raise InvalidInput(
-            f"train.sample_prompts is for language_model alone, task is {spec.task}; leave it out",
-            param="train.sample_prompts",
-        )
-    return spec
-
-
-def _check_repeats(spec: JobSpec, source: JobRecord) -> None:
-    if source.state != JobState.SUCCEEDED:
-        raise Conflict(f"{source.id} is {source.state}; only a job that succeeded can be verified", param="verify_of")
-    ours, theirs = (one.model_dump(exclude=_FREE_TO_DIFFER) for one in (spec, source.asked()))
-    differing = sorted(name for name in ours if ours[name] != theirs[name])
-    if differing:
-        raise InvalidInput(
-            f"verify_of={source.id} asks for the same job again, but {', '.join(differing)} differ; "
-            "use POST /v1/jobs/{id}/verify",
-            param=differing[0],
-        )
-
-
-def _check_continues(spec: JobSpec, source: JobRecord) -> None:
-    if not source.state.is_terminal:
-        raise Conflict(f"{source.id} is {source.state}; only a job that has ended is tried again", param="retry_of")
-    kept = _FREE_TO_DIFFER | {"retry_of", "train"}
-    ours, theirs = (one.model_dump(exclude=kept) for one in (spec, source.asked()))
-    differing = [name for name in ours if ours[name] != theirs[name]]
-    ours, theirs = (one.train.model_dump() for one in (spec, source.asked()))
-    changed = {name for name in ours if ours[name] != theirs[name]}
-    differing += [f"train.{name}" for name in sorted(changed - _FREE_IN_RETRY)]
-    if differing:
-        raise InvalidInput(
-            f"{', '.join(differing)} differ from {source.id}, whose checkpoint fixes them; leave them out, "
-            "or submit a new job with init_from",
-            param=differing[0],
-        )
-    if source.state == JobState.SUCCEEDED and not changed & _LIMITS:
-        raise Conflict(
-            f"{source.id} succeeded and used up its limits; raise train.max_steps (max_epochs, max_seconds) to go on",
-            param="train.max_steps",
-        )
+def metadata_in(request: Request) -> dict[str, str]:
+    """The pairs of a query's `metadata[key]=value`."""
+    return {
+        name.removeprefix(_METADATA).removesuffix("]"): value
+        for name, value in request.query_params.items()
+        if name.startswith(_METADATA)
+    }
 
 
 def _merged(spec: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from services.api.turnstile import Turnstile
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.stream import EventStream
 from services.jobqueue.tenants import Tenants
+from services.jobqueue.tries import Tries
 from services.jobqueue.usage import UsageLedger
 from services.jobqueue.webhooks import Webhooks
 from services.settings import Settings
@@ -29,6 +30,7 @@ class Rooms:
     access: Access
     tenants: Tenants
     usage: UsageLedger
+    tries: Tries
     webhooks: Webhooks
     events: EventStream
     storage: Storage

@@ -133,6 +133,10 @@ def _wrong_indexes(found: dict[str, Any], jobs: dict[str, dict[str, str]]) -> It
     listed = {(tenant, job_id, int(seq)) for tenant, ids in _each(found, "jobs:") for job_id, seq in ids}
     for tenant, job_id, _ in listed ^ {(job["tenant"], job_id, int(job["seq"])) for job_id, job in jobs.items()}:
         yield f"the list of jobs of {tenant} and the record of {job_id} do not agree"
+    for tenant, named in _each(found, "aliases:"):
+        for name, raw in named.items():
+            if jobs.get(json.loads(raw)["model"].partition(":")[0], {}).get("tenant") != tenant:
+                yield f"the alias {name} of {tenant} stands for a job that is not there"
     for kind in ("events", "checkpoints"):
         for job_id, _ in _each(found, f"{kind}:"):
             if job_id not in jobs:
@@ -173,7 +177,7 @@ def _wrong_records(found: dict[str, Any], jobs: dict[str, dict[str, str]], scrip
 
 
 def _kept_for_ever(found: dict[str, Any], scripts: RedisScripts) -> Iterator[str]:
-    for kind in ("claim:", "idempotency:", "rate:"):
+    for kind in ("claim:", "idempotency:", "rate:", "try:"):
         for name, _ in _each(found, kind):
             if scripts.redis.pttl(f"{PREFIX}{kind}{name}") == -1:
                 yield f"{kind}{name} would stay for ever"

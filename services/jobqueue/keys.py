@@ -25,6 +25,8 @@
 | paused | zset | jobs that their owner set aside, by time (ms) |
 | claim:TOKEN | string | the job a claim got, for a claim sent twice |
 | idempotency:TENANT:KEY | string | "JOB HASH" of a submission |
+| try:KEY:HASH | string | idempotency key of an API key's last try to submit a body; `several`: one of them |
+| aliases:TENANT | hash | name -> JSON of the model that it stands for |
 | datasets:TENANT | zset | data sets of a tenant by time (ms) |
 | dataset:ID | hash | one data set: tenant, record (JSON), uses |
 | keys | hash | HMAC of an API key -> JSON of what it may do |
@@ -76,6 +78,18 @@ def dataset(dataset_id: str) -> str:
 
 def datasets(tenant: str) -> str:
     return f"{PREFIX}datasets:{tenant}"
+
+
+def idempotency(tenant: str, key: str) -> str:
+    return f"{PREFIX}idempotency:{tenant}:{key}"
+
+
+def aliases(tenant: str) -> str:
+    return f"{PREFIX}aliases:{tenant}"
+
+
+def tenant_of_aliases(key: str) -> str:
+    return key.removeprefix(aliases(""))
 
 
 TENANTS = f"{PREFIX}tenants"

@@ -8,9 +8,10 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 
-from rnncore.errors import Conflict, NotFound, QuotaExceeded
+from rnncore.errors import Conflict, FinalConflict, NotFound, QuotaExceeded
 from rnncore.spec import JobSpec
 from services.jobqueue import keys
+from services.jobqueue.aliases import Aliases
 from services.jobqueue.records import (
     Capacity,
     Checkpoint,
@@ -36,6 +37,7 @@ class JobQueue:
     def __init__(self, scripts: RedisScripts, *, idempotency_seconds: int = 86_400) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
+        self.aliases = Aliases(scripts)
         self._idempotency_seconds = idempotency_seconds
 
     def ping(self) -> None:
@@ -44,12 +46,18 @@ class JobQueue:
             self._redis.ping()
 
     def submit(
-        self, tenant: str, spec: JobSpec, *, idempotency_key: str | None = None, traceparent: str = ""
+        self,
+        tenant: str,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None = None,
+        idempotency_seconds: int | None = None,
+        traceparent: str = "",
     ) -> JobRecord:
-        """Queues `spec`; durable on return. The same key again answers the job it made.
+        """Queues `spec`; durable on return. The same key again answers the job it made, for `idempotency_seconds`.
 
-        Raises NotFound naming the field if a data set is not there, Conflict if the key was used for another spec,
-        QuotaExceeded if the tenant has as many jobs ready as it may.
+        Raises NotFound naming the field if a data set is not there, FinalConflict if the key was used for another
+        spec, QuotaExceeded if the tenant has as many jobs ready as it may.
         """
         body = spec.model_dump_json()
         job_id = f"job-{secrets.token_hex(8)}"
@@ -64,7 +72,7 @@ class JobQueue:
             spec.model.cell,
             idempotency_key or "",
             sha256(body.encode()).hexdigest(),
-            self._idempotency_seconds,
+            idempotency_seconds or self._idempotency_seconds,
             self._scripts.signature(job_id, tenant, body),
             spec.resources.needs,
             spec.resources.num_workers,
@@ -72,7 +80,7 @@ class JobQueue:
             traceparent,
         )
         if answer == "conflict":
-            raise Conflict(
+            raise FinalConflict(
                 f"Idempotency-Key was used for {detail} with another body; send a new key for a new job",
                 param="Idempotency-Key",
             )
@@ -84,6 +92,13 @@ class JobQueue:
         if answer == "no_dataset":
             raise NotFound(f"no data set {getattr(spec, detail)}; list yours at GET /v1/datasets", param=detail)
         return self.job(tenant, detail)
+
+    def submitted(self, tenant: str, idempotency_key: str) -> JobRecord | None:
+        """The job that was submitted with the key, if it is still known and there."""
+        with self._scripts.faults():
+            known = self._redis.get(keys.idempotency(tenant, idempotency_key))
+        found = self._records(tenant, [known.partition(" ")[0]]) if known else []
+        return found[0] if found else None
 
     def job(self, tenant: str, job_id: str) -> JobRecord:
         """One job. Raises NotFound for another tenant's as for an unknown one."""
@@ -120,9 +135,11 @@ class JobQueue:
             return [(self._redis.hget(keys.job(job_id), "tenant") or "", job_id) for job_id in ids]
 
     def sources(self) -> set[str]:
-        """Jobs that unfinished ones start from."""
+        """Jobs that unfinished ones start from, and those with an alias."""
         found: set[str] = set()
         with self._scripts.faults():
+            for key in self._redis.scan_iter(match=keys.aliases("*"), count=1000):
+                found |= {alias.job for alias in self.aliases.list(keys.tenant_of_aliases(key))}
             for key in self._redis.scan_iter(match=keys.jobs("*"), count=1000):
                 for page in self._pages(key, None, ""):
                     for raw, ended in self._hmget_all(page, "spec", "finished_at"):
@@ -162,12 +179,32 @@ class JobQueue:
         return self.job(tenant, job_id)
 
     def delete_job(self, tenant: str, job_id: str) -> None:
-        """Forgets an ended job. Raises Conflict for one that has not ended."""
-        answer = self._scripts.run("delete_job", job_id, tenant)
+        """Forgets an ended job. Raises Conflict for one that has not ended, has an alias, or is started from."""
+        answer, *detail = self._scripts.run("delete_job", job_id, tenant)
         if answer == "missing":
             raise NotFound(f"no job {job_id}; list yours at GET /v1/jobs", param="job_id")
+        if answer == "state":
+            raise Conflict(f"{job_id} is {detail[0]}; cancel it before deleting it", param="job_id")
         if answer != "ok":
-            raise Conflict(f"{job_id} is {answer}; cancel it before deleting it", param="job_id")
+            raise Conflict(_still_needed(job_id, answer, detail[0]), param="job_id")
+
+    def delete_checkpoints(self, tenant: str, job_id: str, steps: Sequence[int], *, param: str) -> None:
+        """Forgets checkpoints; their files may go then. Those that are gone already are fine.
+
+        Raises Conflict for one that an alias names, that an unfinished job starts from, or that the job itself, while
+        it has not ended, needs: its newest and its best.
+        """
+        answer, *detail = self._scripts.run("delete_checkpoints", job_id, tenant, *steps)
+        if answer == "missing":
+            raise NotFound(f"no job {job_id}; list yours at GET /v1/jobs", param=param)
+        if answer == "step":
+            raise Conflict(
+                f"{job_id} has not ended and goes on from its newest and its best checkpoint, step-{detail[0]} among "
+                "them; cancel it first",
+                param=param,
+            )
+        if answer != "ok":
+            raise Conflict(_still_needed(job_id, answer, detail[0]), param=param)
 
     def checkpoints(self, tenant: str, job_id: str) -> list[Checkpoint]:
         """Published checkpoints of one job, latest first."""
@@ -180,11 +217,17 @@ class JobQueue:
         found = sorted((Checkpoint.model_validate_json(raw) for raw in kept), key=lambda c: -c.step)
         return [c.model_copy(update={"is_best": c.step == best_step, "is_latest": i == 0}) for i, c in enumerate(found)]
 
-    def events(self, tenant: str, job_id: str, *, after: str | None, limit: int) -> tuple[list[Event], bool]:
-        """Events of one job behind event `after`, oldest first; and whether there are more."""
+    def events(
+        self, tenant: str, job_id: str, *, after: str | None, limit: int, newest_first: bool = False
+    ) -> tuple[list[Event], bool]:
+        """Events of one job behind event `after`; and whether there are more."""
         self.job(tenant, job_id)
+        key, behind = keys.events(job_id), f"({after}"
         with self._scripts.faults():
-            raw = self._redis.xrange(keys.events(job_id), min=f"({after}" if after else "-", count=limit + 1)
+            if newest_first:
+                raw = self._redis.xrevrange(key, max=behind if after else "+", count=limit + 1)
+            else:
+                raw = self._redis.xrange(key, min=behind if after else "-", count=limit + 1)
         return [event_of(event_id, fields) for event_id, fields in raw[:limit]], len(raw) > limit
 
     def put_dataset(self, dataset: Dataset, blob: str) -> tuple[Dataset, str]:
@@ -202,10 +245,12 @@ class JobQueue:
         kept = json.loads(raw)
         return Dataset.model_validate(kept["dataset"] | {"uses": int(uses)}), kept["blob"]
 
-    def datasets(self, tenant: str, *, limit: int = 20, after: str | None = None) -> tuple[list[Dataset], bool]:
-        """Data sets of `tenant`, newest first, those behind `after`; and whether there are more."""
+    def datasets(
+        self, tenant: str, *, limit: int = 20, after: str | None = None, oldest_first: bool = False
+    ) -> tuple[list[Dataset], bool]:
+        """Data sets of `tenant` behind `after`; and whether there are more."""
         found: list[Dataset] = []
-        for page in self._pages(keys.datasets(tenant), after, "after"):
+        for page in self._pages(keys.datasets(tenant), after, "after", oldest_first=oldest_first):
             for dataset_id in page:
                 if len(found) == limit:
                     return found, True
@@ -215,28 +260,26 @@ class JobQueue:
                     continue
         return found, False
 
-    def delete_dataset(self, tenant: str, dataset_id: str) -> str:
+    def delete_dataset(self, tenant: str, dataset_id: str, *, param: str = "dataset_id") -> str:
         """Forgets a data set that no unfinished job reads; answers the blob that may go. Raises Conflict otherwise."""
         answer, *detail = self._scripts.run("delete_dataset", dataset_id, tenant)
         if answer == "missing":
-            raise NotFound(f"no data set {dataset_id}; list yours at GET /v1/datasets", param="dataset_id")
+            raise NotFound(f"no data set {dataset_id}; list yours at GET /v1/datasets", param=param)
         if answer == "in_use":
-            raise Conflict(
-                f"{dataset_id} is read by {detail[0]} unfinished jobs; cancel them first", param="dataset_id"
-            )
+            raise Conflict(f"{dataset_id} is read by {detail[0]} unfinished jobs; cancel them first", param=param)
         blob: str = json.loads(detail[0])["blob"]
         return blob
 
-    def _pages(self, index: str, after: str | None, param: str) -> Iterator[list[str]]:
-        """Members of an index behind `after`, highest score first."""
+    def _pages(self, index: str, after: str | None, param: str, *, oldest_first: bool = False) -> Iterator[list[str]]:
+        """Members of an index behind `after`, highest score first or last."""
         start = 0
         with self._scripts.faults():
             if after is not None:
-                rank = self._redis.zrevrank(index, after)
+                rank = self._redis.zrank(index, after) if oldest_first else self._redis.zrevrank(index, after)
                 if rank is None:
                     raise NotFound(f"no object {after} to list behind", param=param)
                 start = rank + 1
-            while page := self._redis.zrevrange(index, start, start + _PAGE - 1):
+            while page := self._redis.zrange(index, start, start + _PAGE - 1, desc=not oldest_first):
                 yield page
                 start += len(page)
 
@@ -273,6 +316,12 @@ class JobQueue:
             error=_ALTERED,
             **times,
         )
+
+
+def _still_needed(job_id: str, answer: str, by: str) -> str:
+    if answer == "alias":
+        return f"the alias {by} names a model of {job_id}; delete it, or let it name another, first"
+    return f"{by} starts from {job_id} and has not ended; cancel it first"
 
 
 def event_of(event_id: str, fields: dict[str, str]) -> Event:

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from rnncore.datasets.summaries import DatasetKind, Summary
-from rnncore.errors import Conflict
+from rnncore.errors import FinalConflict
 from rnncore.spec import JobSpec
 
 
@@ -109,9 +109,9 @@ class JobRecord(_Record):
     cancel_requested: bool = False
 
     def asked(self) -> JobSpec:
-        """What was asked for. Raises Conflict where the record was altered, so that nobody knows."""
+        """What was asked for. Raises FinalConflict where the record was altered, so that nobody knows."""
         if self.spec is None:
-            raise Conflict(f"the record of {self.id} was altered outside the service", param="job_id")
+            raise FinalConflict(f"the record of {self.id} was altered outside the service", param="job_id")
         return self.spec
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from api_service import Api, FakeSampler, SamplerRequest, Trained, serving
+from openai_sdk import Sdk, sdk_of
 from queue_samples import add_datasets, audit
 
 from services.jobqueue.queue import JobQueue
@@ -93,3 +94,14 @@ def sampler(settings: Settings, sampler_socket: Path, until: Callable[..., Any])
     with serving(sampling.create_app(settings), bound, until):
         yield
     sampler_socket.unlink(missing_ok=True)
+
+
+@pytest.fixture(
+    params=[(False, True), (False, False), (True, True), (True, False)],
+    ids=["sync-strict", "sync", "async-strict", "async"],
+)
+def sdk(api: Api, request: pytest.FixtureRequest) -> Iterator[Sdk]:
+    """OpenAI's own client, in each of its ways."""
+    is_async, is_strict = request.param
+    with sdk_of(api, is_async=is_async, _strict_response_validation=is_strict) as sdk:
+        yield sdk

@@ -236,3 +236,35 @@ local function state_for(id, tenant)
   local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'state')
   return job[1] == tenant and job[2]
 end
+
+-- An alias of the tenant for a model of job `id` that `is_chosen` says yes to.
+local function alias_of(id, tenant, is_chosen)
+  local named = redis.call('HGETALL', P .. 'aliases:' .. tenant)
+  for i = 1, #named, 2 do
+    local model = cjson.decode(named[i + 1]).model
+    if string.match(model, '^[^:]+') == id and is_chosen(model) then
+      return named[i]
+    end
+  end
+end
+
+-- An unfinished job of the tenant that starts from a model of job `id` that `is_chosen` says yes to, or that goes on from
+-- its last checkpoint where that is chosen too. A spec is JSON without blanks, in which a quote inside a text is escaped.
+local function started_from(id, tenant, is_chosen, is_last_chosen)
+  local init, retry, verify = '"init_from":"(' .. id:gsub('-', '%%-') .. '[^"]*)"', '"retry_of":"' .. id .. '"',
+    '"verify_of":"' .. id .. '"'
+  for _, found in ipairs({redis.call('ZRANGE', P .. 'ready:' .. tenant, 0, -1),
+      redis.call('SMEMBERS', P .. 'running:' .. tenant), redis.call('ZRANGE', P .. 'backoff', 0, -1),
+      redis.call('ZRANGE', P .. 'paused', 0, -1)}) do
+    for _, other in ipairs(found) do
+      local job = redis.call('HMGET', P .. 'job:' .. other, 'tenant', 'spec')
+      if job[1] == tenant and job[2] then
+        local model = string.match(job[2], init)
+        if (model and is_chosen(model)) or (is_last_chosen
+            and (string.find(job[2], retry, 1, true) or string.find(job[2], verify, 1, true))) then
+          return other
+        end
+      end
+    end
+  end
+end
