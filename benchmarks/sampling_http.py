@@ -147,7 +147,10 @@ def rates(service: Service, asking: Asking, job: dict[str, Any], streams: list[i
         first = sorted(stream.first_after for stream in heard)
         pauses = sorted(pause for stream in heard for pause in stream.pauses)
         size = statistics.mean(count for stream in heard for _, count in stream.chunks)
-        print(f"{number:8d} {rate:12,.0f} {beside:9,.0f} {rate / beside:6.2f} {_ms(first, 0.5)} {_ms(first, 0.99)}", end="")
+        print(
+            f"{number:8d} {rate:12,.0f} {beside:9,.0f} {rate / beside:6.2f} {_ms(first, 0.5)} {_ms(first, 0.99)}",
+            end="",
+        )
         print(f" {_ms(pauses, 0.5):>10} {_ms(pauses, 0.99)} {size:10.1f}   {rate / one:.1f}x one stream")
         if number == 64:
             missed += (rate < 0.8 * beside) + (rate < 8 * one)
@@ -190,7 +193,9 @@ def scored(service: Service, job: dict[str, Any], text: str) -> int:
     seconds = time.perf_counter() - began_at
     assert len(scores) == len(tail) - 1
     found, reported = -statistics.mean(scores) / math.log(2), job["best"]["bits_per_character"]
-    print(f"\nbits per character of the last tenth: {found:.6f} by echo + logprobs, {reported:.6f} by the trainer", end="")
+    print(
+        f"\nbits per character of the last tenth: {found:.6f} by echo + logprobs, {reported:.6f} by the trainer", end=""
+    )
     print(f" ({len(tail) / seconds:,.0f} characters/s read)")
     return abs(found - reported) > 1e-4
 
@@ -211,7 +216,10 @@ def stalls(service: Service, dataset: str, asking: Asking) -> None:
         return await asyncio.gather(asking.stream(0, 2000), load())
 
     heard, seconds = asyncio.run(while_loading())
-    print(f"\nlongest pause of a stream while a model of 1536x2 is loaded and answers: {max(heard.pauses) * 1e3:.0f} ms", end="")
+    print(
+        f"\nlongest pause of a stream while a model of 1536x2 is loaded and answers: {max(heard.pauses) * 1e3:.0f} ms",
+        end="",
+    )
     print(f" (it answers after {seconds * 1e3:.0f} ms)")
 
 

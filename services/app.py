@@ -136,7 +136,9 @@ def _sampler(settings: Settings) -> httpx.AsyncClient:
     uds = url.removeprefix("unix:") if url.startswith("unix:") else None
     return httpx.AsyncClient(
         base_url="http://sampler" if uds else url,
-        transport=httpx.AsyncHTTPTransport(uds=uds, limits=httpx.Limits(max_connections=None, max_keepalive_connections=64)),
+        transport=httpx.AsyncHTTPTransport(
+            uds=uds, limits=httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        ),
         timeout=httpx.Timeout(600, connect=2),
         headers={"authorization": f"Bearer {sampler_token(settings.secret)}"},
     )
