@@ -145,7 +145,6 @@ class Choices:
             weights_BV[self._truncated] *= self._kept(scaled_BV[self._truncated])
         mass_BV = weights_BV.cumsum(axis=1, dtype=np.float64)
         drawn_B: _Ids = (mass_BV <= self._uniform()[:, None] * mass_BV[:, -1:]).sum(axis=1)
-        drawn_B.clip(max=mass_BV.shape[1] - 1, out=drawn_B)  # reached where a logit is no number
         return drawn_B
 
     def _kept(self, scaled_RV: _Floats) -> NDArray[np.bool_]:
