@@ -47,8 +47,7 @@ class Product:
         weight_NK = weight_NK.detach()
         self._device = weight_NK.device
         on_cpu = weight_NK.device.type == "cpu"
-        if precision == "int8" and not (on_cpu and torch.cpu._is_vnni_supported()):
-            raise ValueError("precision=int8 needs a CPU with AVX-512 VNNI, this machine has none; use bf16 or fp32")
+        require_precision(precision, weight_NK.device.type)
         self._by_onednn = by_onednn and on_cpu and _has_onednn(precision)
         self._precision = precision
         self._is_separate = self._by_onednn or precision != "fp32"  # the sum is of another operation than the product
@@ -102,6 +101,12 @@ class Product:
 
     def _by_its_kernel(self, x_BK: Tensor) -> Tensor:
         return _linear(x_BK, self._weight, None, "none", (), "")  # type: ignore[no-any-return]
+
+
+def require_precision(precision: Precision, device_type: str) -> None:
+    """Raises ValueError where products cannot be made in `precision`."""
+    if precision == "int8" and not (device_type == "cpu" and torch.cpu._is_vnni_supported()):
+        raise ValueError("precision=int8 needs a CPU with AVX-512 VNNI, this machine has none; use bf16 or fp32")
 
 
 def agreed_sizes(products: Sequence[Product]) -> tuple[int, ...]:

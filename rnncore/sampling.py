@@ -1,21 +1,16 @@
-"""From logits to the next symbols, and from a prompt to a text. Knows no request and no process.
+"""From logits to the next symbols. Knows no text, no request and no process.
 
 Shapes: B rows, R those of them that truncate, V vocabulary, D draws.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from rnncore.stepper import Stepper
-from rnncore.vocabulary import Vocabulary
-
-FinishReason = Literal["stop", "length"]
 
 _Floats = NDArray[np.floating[Any]]
 _Ids = NDArray[np.int64]
@@ -40,14 +35,6 @@ class SamplingParameters(NamedTuple):
     logit_bias: tuple[tuple[int, float], ...] = ()
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-
-
-class Piece(NamedTuple):
-    """A bit of text that is certain to stay, and why the text ended, if it did here. `num_tokens` made it."""
-
-    text: str
-    num_tokens: int
-    finish_reason: FinishReason | None = None
 
 
 class Choices:
@@ -193,67 +180,3 @@ def log_probabilities(logits_BV: Tensor) -> Tensor:
     scores_BV -= scores_BV.max(axis=1, keepdims=True)
     total_B1 = np.exp(scores_BV).cumsum(axis=1)[:, -1:]
     return torch.from_numpy((scores_BV - np.log(total_B1)).astype(np.float32))
-
-
-def generate(
-    stepper: Stepper, vocabulary: Vocabulary, prompt: Sequence[int], parameters: SamplingParameters
-) -> Iterator[Piece]:
-    """Continues `prompt` (ids) until a stop string or `max_tokens`; the last piece says which.
-
-    An empty prompt starts as a text does: with a document's boundary, or after a line break.
-    The stop string itself is never part of the text.
-    """
-    ids = _symbols(stepper, vocabulary, prompt, parameters)
-    return _until_stop(vocabulary.pieces(ids), parameters)
-
-
-def _symbols(
-    stepper: Stepper, vocabulary: Vocabulary, prompt: Sequence[int], parameters: SamplingParameters
-) -> Iterator[int]:
-    start = np.array(list(prompt) or [_beginning(vocabulary)])
-    banned = () if vocabulary.unknown_id is None else (vocabulary.unknown_id,)
-    logits_BV, states_BS, _ = stepper.read([start], stepper.zero_state(1))
-    batch, choices = stepper.batch(1), Choices(1, vocabulary.size, banned=banned)
-    batch.join(states_BS[0])
-    choices.join(parameters)
-    for remaining in range(parameters.max_tokens, 0, -1):
-        chosen_B = choices.choose(logits_BV)
-        yield int(chosen_B)
-        if remaining > 1:
-            logits_BV = batch.step(chosen_B)
-
-
-def _beginning(vocabulary: Vocabulary) -> int:
-    if vocabulary.kind == "bytes":
-        return ord("\n")
-    if vocabulary.boundary_id is not None:
-        return vocabulary.boundary_id
-    return max(0, vocabulary.symbols.find("\n"))
-
-
-def _until_stop(pieces: Iterator[str], parameters: SamplingParameters) -> Iterator[Piece]:
-    """Holds back whatever may yet turn out to be the beginning of a stop string."""
-    held, num_tokens = "", 0
-    for total, piece in enumerate(pieces, start=1):
-        # In byte mode a cut sequence is completed after the last symbol: that piece is no further token.
-        num_tokens += total <= parameters.max_tokens
-        held += piece
-        found = [at for stop in parameters.stop if (at := held.find(stop)) >= 0]
-        if found:
-            yield Piece(held[: min(found)], num_tokens, "stop")
-            return
-        kept = _possible_stop(held, parameters.stop)
-        if total < parameters.max_tokens:
-            text, held = held[: len(held) - kept], held[len(held) - kept :]
-            yield Piece(text, num_tokens)
-            num_tokens = 0
-    yield Piece(held, num_tokens, "length")
-
-
-def _possible_stop(text: str, stops: tuple[str, ...]) -> int:
-    """Length of the longest end of `text` that begins a stop string."""
-    longest = max(map(len, stops), default=1) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(stop.startswith(text[-length:]) for stop in stops):
-            return length
-    return 0

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from rnncore.continuation import continuation
 from rnncore.encoding import Encoding
 from rnncore.evaluation import evaluate
 from rnncore.inspection import Inspection
 from rnncore.metrics import bits_per_character
 from rnncore.network import RecurrentNetwork
 from rnncore.probes import Options, inspect
-from rnncore.sampling import SamplingParameters, generate
+from rnncore.sampling import SamplingParameters
 from rnncore.spec import JobSpec
 from rnncore.state import State, detach_state
 from rnncore.stepper import Stepper
@@ -70,7 +71,7 @@ class LanguageModel:
         prompts = self._spec.train.sample_prompts or (self._default_prompt(),)
         parameters = _SAMPLE._replace(seed=seed)
         return [
-            Sample(prompt, "".join(piece.text for piece in generate(stepper, vocabulary, ids, parameters)))
+            Sample(prompt, continuation(stepper, vocabulary, ids, parameters))
             for prompt, ids in ((prompt, vocabulary.encode(prompt).tolist()) for prompt in prompts)
         ]
 

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from rnncore.errors import Overloaded, TooManyRequests
 from rnncore.export import to_onnx
 from rnncore.inspection import Inspection
+from rnncore.products import require_precision
 from services.sampling.answers import inspection, predictions
 from services.sampling.batcher import Batcher
 from services.sampling.completion import CompletionAnswer
@@ -35,6 +36,7 @@ class Sampler:
     """Answers commands on one event loop, that which runs when it is made."""
 
     def __init__(self, settings: Settings) -> None:
+        require_precision(settings.sampler_precision, "cpu")  # now, and not when the first model is asked
         self.registry = CollectorRegistry()
         self._loop = asyncio.get_running_loop()
         self._cache = ModelCache(

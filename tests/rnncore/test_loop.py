@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from rnncore.checkpoint import restore_network
+from rnncore.continuation import continuation
 from rnncore.errors import NonFiniteLoss
 from rnncore.evaluation import evaluate
 from rnncore.loop import Replay
-from rnncore.sampling import SamplingParameters, generate
+from rnncore.sampling import SamplingParameters
 from rnncore.spec import Cell, JobSpec
 from rnncore.stepper import Stepper
 from rnncore.text import TextData
@@ -226,7 +227,7 @@ def test_samples_continue_the_prompts_asked_for(train: Train, make_spec: MakeSpe
     for sample, prompt in zip(run.samples[3], ("abc", "k"), strict=True):
         ids = data.vocabulary.encode(prompt).tolist()
         assert sample.prompt == prompt
-        assert sample.text == "".join(p.text for p in generate(stepper, data.vocabulary, ids, parameters))
+        assert sample.text == continuation(stepper, data.vocabulary, ids, parameters)
         assert len(sample.text) == 160
 
 

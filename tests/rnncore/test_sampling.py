@@ -1,6 +1,6 @@
 """From logits to symbols, and from symbols to a text that stops where it should."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rnncore.continuation import continuation
 from rnncore.network import RecurrentNetwork
-from rnncore.sampling import Choices, Piece, SamplingParameters, generate, log_probabilities
+from rnncore.sampling import Choices, SamplingParameters, log_probabilities
 from rnncore.stepper import Batch, Reading, Stepper
 from rnncore.vocabulary import BYTES, Vocabulary
 
@@ -56,13 +57,6 @@ class ScriptedBatch(Batch):
     def step(self, ids_B: Tensor) -> Tensor:
         self._script.read_ids += ids_B.tolist()
         return self._script.next()
-
-
-def written(text: str, vocabulary: Vocabulary = LETTERS, **parameters: Any) -> list[Piece]:
-    """The pieces of a network that will write `text`, whatever the prompt."""
-    ids = vocabulary.encode(text).tolist()
-    asked = SamplingParameters(**{"max_tokens": len(ids)} | parameters)
-    return list(generate(Scripted(ids, vocabulary.size), vocabulary, [0], asked))
 
 
 def probabilities(logits_V: Tensor, parameters: SamplingParameters) -> Tensor:
@@ -306,7 +300,7 @@ def stepper(make_network: Callable[..., RecurrentNetwork]) -> Stepper:
 
 
 def text(stepper: Stepper, prompt: list[int], vocabulary: Vocabulary = LETTERS, **parameters: Any) -> str:
-    return "".join(piece.text for piece in generate(stepper, vocabulary, prompt, SamplingParameters(**parameters)))
+    return continuation(stepper, vocabulary, prompt, SamplingParameters(**parameters))
 
 
 def test_greedy_text_follows_the_network(stepper: Stepper, make_network: Callable[..., RecurrentNetwork]) -> None:
@@ -359,86 +353,34 @@ def test_unknown_symbol_is_never_written(make_network: Callable[..., RecurrentNe
 )
 def test_empty_prompt_starts_as_a_document_does_or_after_a_line_break(vocabulary: Vocabulary, read: list[int]) -> None:
     stepper = Scripted([1], vocabulary.size)
-    list(generate(stepper, vocabulary, [], SamplingParameters(max_tokens=1)))
+    continuation(stepper, vocabulary, [], SamplingParameters(max_tokens=1))
     assert stepper.read_ids == read
 
 
 def test_each_symbol_is_read_once_and_the_last_not_at_all() -> None:
     stepper = Scripted([5, 6, 7], 11)
-    list(generate(stepper, LETTERS, [1, 2], SamplingParameters(max_tokens=3)))
+    continuation(stepper, LETTERS, [1, 2], SamplingParameters(max_tokens=3))
     assert stepper.read_ids == [1, 2, 5, 6]
 
 
-def test_each_symbol_is_shown_as_it_comes() -> None:
-    assert written("bad") == [Piece("b", 1), Piece("a", 1), Piece("d", 1, "length")]
-
-
 def test_nothing_is_written_for_no_tokens() -> None:
-    assert written("bad", max_tokens=0) == [Piece("", 0, "length")]
+    stepper = Scripted([5], 11)
+    assert continuation(stepper, LETTERS, [1], SamplingParameters(max_tokens=0)) == ""
+    assert stepper.read_ids == []
 
 
-def test_text_ends_before_the_stop_string() -> None:
-    assert written("abcdefg", stop=("de",)) == [
-        Piece("a", 1),
-        Piece("b", 1),
-        Piece("c", 1),
-        Piece("", 1),
-        Piece("", 1, "stop"),
-    ]
-
-
-def test_beginning_of_a_stop_string_is_shown_once_it_turns_out_to_be_none() -> None:
-    pieces = written("abababc", stop=("ababc",))
-    assert [piece.text for piece in pieces] == ["", "", "", "", "ab", "", ""]
-    assert pieces[-1] == Piece("", 1, "stop")
-
-
-def test_held_back_beginning_is_shown_at_the_end_of_the_text() -> None:
-    assert written("abcd", stop=("cde",)) == [Piece("a", 1), Piece("b", 1), Piece("", 1), Piece("cd", 1, "length")]
-
-
-def test_first_stop_string_in_the_text_wins() -> None:
-    pieces = written("abcdefg", stop=("ef", "cd", "zz"))
-    assert "".join(piece.text for piece in pieces) == "ab"
-    assert pieces[-1].finish_reason == "stop"
-
-
-def test_stop_string_may_end_with_the_last_token() -> None:
-    assert written("abc", stop=("bc",))[-1] == Piece("", 1, "stop")
-
-
-@pytest.mark.parametrize(("stop", "num_tokens"), [((), 7), (("k",), 7), (("cd", "fg"), 4), (("efgh",), 7)])
-def test_pieces_count_every_token_written(stop: tuple[str, ...], num_tokens: int) -> None:
-    assert sum(piece.num_tokens for piece in written("abcdefg", stop=stop)) == num_tokens
-
-
-def test_bytes_of_one_sequence_are_shown_together() -> None:
-    assert written("a한b", BYTES) == [
-        Piece("a", 1),
-        Piece("", 1),
-        Piece("", 1),
-        Piece("한", 1),
-        Piece("b", 1, "length"),
-    ]
-
-
-def test_sequence_cut_by_the_limit_costs_no_further_token() -> None:
-    pieces = written("a한", BYTES, max_tokens=3)
-    assert "".join(piece.text for piece in pieces) == "a\N{REPLACEMENT CHARACTER}"
-    assert sum(piece.num_tokens for piece in pieces) == 3
-    assert [piece.finish_reason for piece in pieces][-1] == "length"
-
-
-def test_stop_string_of_many_bytes_is_found_in_byte_mode() -> None:
-    pieces = written("a한b", BYTES, stop=("한",))
-    assert "".join(piece.text for piece in pieces) == "a"
-    assert (pieces[-1].finish_reason, sum(piece.num_tokens for piece in pieces)) == ("stop", 4)
-
-
-def test_nothing_is_computed_beyond_what_was_asked_for() -> None:
-    def pieces(stepper: Stepper) -> Iterator[Piece]:
-        return generate(stepper, LETTERS, [1], SamplingParameters(max_tokens=1000, stop=("c",)))
-
+def test_text_ends_before_the_stop_string_and_nothing_is_computed_beyond_it() -> None:
     stepper = Scripted([0, 1, 2, 3], 11)
-    assert "".join(piece.text for piece in pieces(stepper)) == "ab"
+    assert continuation(stepper, LETTERS, [1], SamplingParameters(max_tokens=1000, stop=("c",))) == "ab"
     assert stepper.read_ids == [1, 0, 1]
+
+
+def test_held_back_beginning_of_a_stop_string_is_part_of_a_text_that_ends_there() -> None:
+    ids = LETTERS.encode("abcd").tolist()
+    assert continuation(Scripted(ids, 11), LETTERS, [1], SamplingParameters(max_tokens=4, stop=("cde",))) == "abcd"
+
+
+def test_sequence_of_bytes_that_the_limit_cuts_is_shown_as_a_replacement() -> None:
+    ids = list("a한".encode())
+    found = continuation(Scripted(ids, 256), BYTES, [1], SamplingParameters(max_tokens=3))
+    assert found == "a\N{REPLACEMENT CHARACTER}"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from rnncore.continuation import continuation
 from rnncore.errors import Overloaded, TooManyRequests
 from rnncore.network import RecurrentNetwork
 from rnncore.sampling import SamplingParameters
@@ -97,6 +98,13 @@ def test_text_of_a_seed_does_not_depend_on_who_shares_the_batch(cell: str) -> No
         batcher.submit(model, [one])
         batcher.submit(model, others[6:])
         assert waiter.ended(one, *others)[0] == wanted
+
+
+def test_sample_of_a_checkpoint_is_what_the_service_would_have_answered() -> None:
+    model = engine()
+    parameters = SamplingParameters(temperature=0.7, max_tokens=160, seed=12)
+    expected = continuation(model.stepper, VOCABULARY, PROMPT, parameters)
+    assert VOCABULARY.decode(alone(row(temperature=0.7, max_tokens=160, seed=12), model)) == expected
 
 
 def test_parked_row_goes_on_as_if_it_had_never_left() -> None:
