@@ -142,3 +142,10 @@ def test_keys_and_tenants_are_for_admins_alone(api: Api, method: str, path: str)
     made = create(api, scopes=["read", "train", "sample"])
     with api.client_with(made["key"]) as client:
         assert client.request(method, path, json={}).status_code == 403
+
+
+def test_key_of_lesser_scope_or_one_that_expired_is_no_other_admin(api: Api, until: Callable[..., Any]) -> None:
+    create(api, scopes=["read", "train", "sample"])
+    short = create(api, scopes=["admin"], expires_at=time.time() + 0.3)
+    until(lambda: time.time() > short["expires_at"])
+    assert api.client.delete("/v1/keys/first").status_code == 409

@@ -75,7 +75,6 @@ class QueueMachine(RuleBasedStateMachine):
             Tenants(self.scripts).put(tenant, TenantLimits(max_running=MOST_RUNNING[tenant]))
 
     def teardown(self) -> None:
-        audit(self.scripts)
         self.scripts.redis.flushall()
         self.scripts.close()
 
@@ -152,6 +151,18 @@ class QueueMachine(RuleBasedStateMachine):
             job.attempt -= end == "released"
             job.leaves()
 
+    @rule(end=st.sampled_from(["suspended", "lost", "lost", "released"]), times=st.integers(1, 3))
+    def bad_day(self, end: str, times: int) -> None:
+        """Short-lived claims one after another, which single rules rarely make of one job."""
+        for _ in range(times):
+            claim = self.claim()
+            if isinstance(claim, Claim):
+                self.end(claim, end)
+
+    @rule(claim=held, what=st.sampled_from(["cancel", "pause", "resume"]))
+    def steer_running(self, claim: Claim, what: str) -> None:
+        self.steer(claim.job, what)
+
     @precondition(lambda self: any(job.is_in_backoff for job in self.model.values()))
     @rule()
     def backoff_ends(self) -> None:
@@ -183,6 +194,7 @@ class QueueMachine(RuleBasedStateMachine):
         for job_id, job in self.model.items():
             steps = {checkpoint.step for checkpoint in self.queue.checkpoints(job.tenant, job_id)}
             assert steps == job.checkpoints
+        audit(self.scripts)
 
     def _states(self) -> dict[str, tuple[str, int, int]]:
         listed = [record for tenant in DATASETS for record in self.queue.jobs(tenant, limit=1000)[0]]

@@ -131,6 +131,14 @@ def test_gpu_is_kept_for_who_needs_one_while_a_cpu_job_may_take_any_free_cpu(
     assert job_of(claim(1, 1)) == on_cpu.id
 
 
+def test_cpus_kept_for_a_large_job_keep_no_gpu_from_another_tenant(
+    queue: JobQueue, claim: Callable[[int, int], Claim | None]
+) -> None:
+    submit(queue, resources={"num_workers": 4, "gpus_per_worker": 0})
+    on_gpu = submit(queue, OTHER, dataset=VALIDATION, resources={"gpus_per_worker": 1})
+    assert job_of(claim(3, 1)) == on_gpu.id
+
+
 SEATS = Seats(3, 2)
 MOVES = ("submit", "claim", "kill", "lose", "finish", "suspend", "release")
 
