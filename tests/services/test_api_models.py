@@ -9,6 +9,8 @@ from api_service import SMALL_TRAIN, Api, Trained
 from openai_sdk import Sdk, sdk_of
 from unroll import Client
 
+from rnncore.errors import NotFound
+from rnncore.spec import JobSpec
 from services.jobqueue import aliases, keys
 from services.jobqueue.claims import ClaimedJob
 from services.retention import trim
@@ -124,6 +126,14 @@ def test_alias_stands_for_something_that_is_there(api: Api, model: str) -> None:
     assert listed(api) == []
 
 
+def test_model_that_went_while_its_alias_was_made_gets_none(api: Api, model: str) -> None:
+    """The API has seen it before; the queue looks again."""
+    for tenant, name in (("default", f"{model}:step-5"), ("default", UNKNOWN), ("other", model)):
+        with pytest.raises(NotFound, match=name):
+            api.queue.aliases.put(tenant, "favourite", name)
+        assert api.queue.aliases.list(tenant) == []
+
+
 def test_alias_is_of_one_tenant(api: Api, model: str) -> None:
     put(api, "favourite", model)
     with api.other_tenant() as stranger:
@@ -223,13 +233,13 @@ def test_last_checkpoint_of_a_job_that_is_tried_again_stays(api: Api, trained: T
     assert api.client.delete(f"/v1/models/{source}:step-4").status_code == 200
 
 
-def test_job_of_a_stranger_keeps_no_model(api: Api, trained: Trained) -> None:
-    """What another tenant writes into a spec holds nobody up."""
+def test_what_merely_speaks_of_a_model_does_not_keep_it(api: Api, trained: Trained) -> None:
+    """A text in a spec, and another tenant's job, which the API does not let start from it either."""
     source = finished(api, trained, 4)
     with api.other_tenant() as stranger:
         dataset = stranger.post("/v1/datasets", content="the cat sat on the mat. " * 60).json()["id"]
-        body = {"dataset": dataset, "train": SMALL_TRAIN, "metadata": {"a": f'"init_from":"{source}"'}}
-        assert stranger.post("/v1/jobs", json=body).status_code == 200
+        spec = JobSpec.model_validate({"dataset": dataset, "init_from": f"{source}:step-4", "retry_of": source})
+        api.queue.pause("other", api.queue.submit("other", spec).id)
     api.submit(metadata={"a": f'"init_from":"{source}"', "b": f'"retry_of":"{source}"'})
     assert api.client.delete(f"/v1/models/{source}").status_code == 200
 
