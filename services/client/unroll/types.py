@@ -227,12 +227,23 @@ class Model(_Answer):
     owned_by: str | None = None
 
 
+class LogProbs(_Answer):
+    """Of each symbol: name, log-probability (None: nothing came before), the likeliest instead, place in the text."""
+
+    tokens: list[str] = Field(default_factory=list)
+    token_logprobs: list[float | None] = Field(default_factory=list)
+    top_logprobs: list[dict[str, float] | None] | None = None
+    text_offset: list[int] = Field(default_factory=list)
+
+
 class Choice(_Answer):
-    """One text that a model wrote, or the next piece of it in a stream."""
+    """One text that a model wrote, or the next piece of it in a stream; `state` goes on from its end, if asked for."""
 
     index: int = 0
     text: str = ""
+    logprobs: LogProbs | None = None
     finish_reason: str | None = None
+    state: str | None = None
 
 
 class Completion(_Answer):

@@ -12,6 +12,8 @@ from unroll.types import Completion
 # The first answer of a model may wait until its weights are loaded.
 FIRST_SYMBOL_SECONDS = 300.0
 
+Prompt = str | list[str] | list[int] | list[list[int]]
+
 
 class Completions:
     """OpenAI's completions, over this service's models."""
@@ -19,8 +21,12 @@ class Completions:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def create(self, *, model: str, prompt: str = "", **options: Any) -> Completion:
-        """One completion, whole. Options: max_tokens, temperature, top_p, top_k, n, stop, seed.
+    def create(self, *, model: str, prompt: Prompt = "", **options: Any) -> Completion:
+        """One completion, whole; `prompt` is a text, a list of texts, or ids of symbols, or a list of such.
+
+        Options: max_tokens, temperature, top_p, top_k, n, best_of, stop, seed, logprobs, echo, logit_bias,
+        presence_penalty, frequency_penalty; `state=True` asks for a handle of where each text ends, and
+        `state=choice.state` goes on from there.
 
         Raises NotFoundError, InvalidRequestError (a prompt with a symbol that the model has never seen),
         ServiceUnavailableError, ServerUnreachableError.
@@ -29,7 +35,7 @@ class Completions:
         answer = self._transport.request("POST", "/v1/completions", json=body, timeout_seconds=FIRST_SYMBOL_SECONDS)
         return self._transport.parse(Completion, self._transport.decode(answer))
 
-    def stream(self, *, model: str, prompt: str = "", **options: Any) -> Iterator[Completion]:
+    def stream(self, *, model: str, prompt: Prompt = "", **options: Any) -> Iterator[Completion]:
         """The same in pieces, as they are written.
 
         Raises as `create` does, APIError where the server ends the stream with an error, and ServerUnreachableError
