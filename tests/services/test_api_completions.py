@@ -1,9 +1,12 @@
 """Models and completions: what is asked of the sampler, and how its answer, its silence and its death are told."""
 
 import json
+import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +16,7 @@ from api_service import Api, FakeSampler, SamplerRequest, Trained
 from services.access import sampler_token
 
 Sampling = Callable[[Callable[[SamplerRequest], None]], FakeSampler]
+GONE = {"error": {"message": "not there", "type": "invalid_request_error", "param": None, "code": "not_found"}}
 CHUNK = 'data: {"choices": [{"text": "a"}]}\n\n'
 
 
@@ -314,3 +318,63 @@ def test_checkpoint_that_was_altered_is_not_sampled_from(api: Api, model: str) -
     api.storage.put(f"{path}/weights.safetensors", b"other weights")
     error = error_of(complete(api, model), 500)
     assert error["code"] == "corrupt_checkpoint"
+
+
+def test_successor_answers_where_a_running_job_has_just_dropped_its_checkpoint(
+    api: Api, trained: Trained, fake_sampler: Sampling
+) -> None:
+    """`JOB:latest` follows a running job: between its name and its files a checkpoint may have been superseded."""
+    api.submit()
+    job = api.claim()
+    old = api.publish(job, trained, 4)
+
+    def answer(request: SamplerRequest) -> None:
+        if len(sampler.asked) == 1:
+            api.publish(job, trained, 8)
+            request.whole(404, GONE)
+        else:
+            request.whole(200, {"object": "text_completion"})
+
+    sampler = fake_sampler(answer)
+    assert complete(api, f"{job.claim.job}:latest").status_code == 200
+    paths = [command["checkpoint"] for command in sampler.asked]
+    assert paths == [old.path, api.queue.checkpoints(api.tenant, job.claim.job)[0].path]
+
+
+def test_checkpoint_that_has_no_successor_is_404(
+    api: Api, model: str, trained: Trained, fake_sampler: Sampling
+) -> None:
+    sampler = fake_sampler(lambda request: request.whole(404, GONE))
+    assert error_of(complete(api, model), 404) == GONE["error"]
+    assert len(sampler.asked) == 1
+
+
+@pytest.mark.usefixtures("sampler")
+@pytest.mark.parametrize("stream", [False, True])
+def test_client_that_leaves_frees_its_row_within_a_second(
+    api: Api, model: str, sampler_socket: Path, until: Callable[..., Any], stream: bool
+) -> None:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(sampler_socket)), base_url="http://sampler") as sampler:
+
+        def texts_in_work() -> float:
+            found = re.search(r"^unroll_sample_batch_size (\S+)$", sampler.get("/metrics").text, re.MULTILINE)
+            assert found
+            return float(found[1])
+
+        asked = {"model": model, "max_tokens": 16_000, "n": 16, "stream": stream}
+
+        def ask() -> None:
+            with suppress(httpx.HTTPError), leaving.stream("POST", "/v1/completions", json=asked) as answer:
+                for _ in answer.iter_raw():
+                    left.wait()
+
+        with httpx.Client(base_url=api.client.base_url, headers=api.client.headers) as leaving:
+            left = threading.Event()
+            thread = threading.Thread(target=ask)
+            thread.start()
+            until(lambda: texts_in_work() == 16)
+            for connection in leaving._transport._pool.connections:  # type: ignore[attr-defined]  # hangs up
+                connection._connection._network_stream._sock.shutdown(socket.SHUT_RDWR)
+            until(lambda: texts_in_work() == 0, 1.0)
+            left.set()
+            thread.join()
