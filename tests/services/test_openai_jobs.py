@@ -158,6 +158,28 @@ def test_field_that_cannot_be_meant_is_refused_by_name(api: Api, fields: dict[st
 
 
 @pytest.mark.parametrize(
+    ("rnn", "param"),
+    [
+        (r'{"name": "\ud800"}', "method.rnn.name"),
+        (r'{"x": "\ud800"}', "method.rnn.x"),
+        ('{"train": {"learning_rate": NaN}}', "method.rnn.train.learning_rate"),
+        ('{"train": ' + "[" * 900 + "]" * 900 + "}", "method.rnn.train"),
+        ('{"x": ' + '{"x":' * 900 + "1" + "}" * 901, "method.rnn.x"),
+        ('{"dataset": ' + "[" * 900 + "]" * 900 + "}", "training_file"),
+        ('{"train": {"seed": ' + "9" * 4000 + "}}", "method.rnn.train.seed"),
+    ],
+)
+def test_what_is_no_job_at_all_is_refused_by_name(api: Api, rnn: str, param: str) -> None:
+    body = f'{{"model": "gru", "training_file": "{api.upload()["id"]}", "method": {{"type": "rnn", "rnn": {rnn}}}}}'
+    answer = api.client.post("/v1/fine_tuning/jobs", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, param)
+
+
+def test_name_that_says_auto_is_a_name(api: Api, sdk: Sdk) -> None:
+    assert create(sdk, suffix="auto").unroll["spec"]["name"] == "auto"
+
+
+@pytest.mark.parametrize(
     ("fields", "status", "param"),
     [
         ({"training_file": DATASET}, 404, "training_file"),

@@ -4,7 +4,7 @@ import re
 from hashlib import sha256
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 
 from rnncore.errors import NotFound, UnrollError
 from services.api.jobs import metadata_in
@@ -26,12 +26,17 @@ router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["openai"])
 _CHECKPOINT = re.compile(r"(?P<job>job-[0-9a-f]{16}):step-(?P<step>[0-9]{1,12})")
 
 
+async def _body_hash(request: Request) -> str:
+    return sha256(await request.body()).hexdigest()
+
+
 @router.post("", responses=errors(404, 409, 429, 507))
 def create_fine_tuning_job(
     asked: FineTuningRequest,
     rooms: InRooms,
     tenant: Tenant,
     key_id: KeyId,
+    body_hash: Annotated[str, Depends(_body_hash)],
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
     x_stainless_retry_count: Annotated[
         int, Header(ge=0, le=1000, description="Over 0: the client repeats a request whose answer it did not get.")
@@ -43,8 +48,7 @@ def create_fine_tuning_job(
     """
     seconds = None
     if idempotency_key is None:
-        digest = sha256(asked.model_dump_json().encode()).hexdigest()
-        idempotency_key = rooms.tries.idempotency_key(key_id, digest, is_repeated=x_stainless_retry_count > 0)
+        idempotency_key = rooms.tries.idempotency_key(key_id, body_hash, is_repeated=x_stainless_retry_count > 0)
         seconds = 2 * WINDOW_SECONDS  # a try that was slow to get here counts from then on
         if x_stainless_retry_count and (known := rooms.queue.submitted(tenant, idempotency_key)):
             return job_answer(known)

@@ -1,6 +1,5 @@
 """A fine-tuning job as OpenAI's clients ask for it, and the JobSpec that it means."""
 
-from copy import deepcopy
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 from fastapi.exceptions import RequestValidationError
@@ -75,7 +74,9 @@ class FineTuningRequest(_Part):
 
     def spec(self) -> JobSpec:
         """The job that is meant. Raises InvalidInput or RequestValidationError naming the field as it stands here."""
-        fields = deepcopy(self.method.rnn or {}) if self.method else {}
+        # Copied as deep as wishes reach and no deeper, for a stranger may have nested it as deep as JSON goes.
+        given = (self.method.rnn or {}) if self.method else {}
+        fields = {name: dict(value) if isinstance(value, dict) else value for name, value in given.items()}
         for wish in self._wishes():
             _grant(fields, wish)
         try:
@@ -102,15 +103,18 @@ class FineTuningRequest(_Part):
             wishes += _of_hyperparameters(self.hyperparameters, "hyperparameters")
         if self.method and self.method.supervised:
             wishes += _of_hyperparameters(self.method.supervised.hyperparameters, "method.supervised.hyperparameters")
-        return [wish for wish in wishes if wish.value not in (None, "auto")]
+        return [wish for wish in wishes if wish.value is not None]
 
 
 def _of_hyperparameters(given: Hyperparameters, place: str) -> list[_Wish]:
-    multiplier = given.learning_rate_multiplier
-    rate = "auto" if multiplier == "auto" else LEARNING_RATE * multiplier
+    epochs, batch, multiplier = (
+        None if value == "auto" else value
+        for value in (given.n_epochs, given.batch_size, given.learning_rate_multiplier)
+    )
+    rate = None if multiplier is None else LEARNING_RATE * multiplier
     return [
-        _Wish("train.max_epochs", given.n_epochs, f"{place}.n_epochs"),
-        _Wish("train.batch_size", given.batch_size, f"{place}.batch_size"),
+        _Wish("train.max_epochs", epochs, f"{place}.n_epochs"),
+        _Wish("train.batch_size", batch, f"{place}.batch_size"),
         _Wish("train.learning_rate", rate, f"{place}.learning_rate_multiplier"),
     ]
 
