@@ -145,9 +145,12 @@ class QueueReporter:
             drop=[old.step for old in superseded],
             fields={"best": _scores(checkpoint)} if is_best else {},
         )
+        named = self._held.published_steps() if superseded else set()  # by an alias, or they would be gone
+        self._published = [old for old in superseded if old.step in named] + self._published
         for old in superseded:
-            self._held.check()
-            self._storage.delete(old.path)
+            if old.step not in named:
+                self._held.check()
+                self._storage.delete(old.path)
         self.say("info", f"checkpoint at step {progress.step}")
         self._flush()
 

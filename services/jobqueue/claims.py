@@ -169,6 +169,20 @@ class ClaimedJob:
                 self.check()
         self.check()
 
+    def published_steps(self) -> set[int]:
+        """Steps whose checkpoints the job has now; one that was to be dropped is still there if an alias names it.
+
+        Raises as `write` does, and waits as long.
+        """
+        while True:
+            try:
+                with self._scripts.faults():
+                    return {int(step) for step in self._scripts.redis.hkeys(keys.checkpoints(self.claim.job))}
+            except Unavailable:
+                if self._over.wait(0.2):
+                    raise
+                self.check()
+
     def finish(self, state: Literal["succeeded", "cancelled"], parameters_sha256: str | None = None) -> None:
         """Ends the job. Raises LeaseLost if it is no longer ours to end."""
         self._end("finish", state, parameters_sha256 or "")

@@ -212,3 +212,18 @@ def test_only_the_same_job_verifies_one_that_succeeded(service: Service, text: s
     assert "only a job that succeeded can be verified" in answer.json()["error"]["message"]
     service.api.post(f"/v1/jobs/{waiting['id']}/cancel")
     service.ended(waiting["id"])
+
+
+def test_checkpoint_that_an_alias_names_still_answers_when_its_job_has_ended(service: Service, text: str) -> None:
+    train = {"max_steps": 3000, "checkpoint_every_steps": 100, "keep_checkpoints": 1}
+    job = service.submit(service.upload(text), train=train)["id"]
+    service.stepped(job, 150)
+    model = service.api.get(f"/v1/jobs/{job}/checkpoints").json()["data"][0]["model"]
+    assert service.api.put("/v1/models/pinned", json={"model": model}).status_code == 200
+    service.ended(job)
+    answer = service.api.post("/v1/completions", json={"model": "pinned", "prompt": "one", "max_tokens": 5})
+    assert answer.status_code == 200, answer.text
+    kept = service.api.get(f"/v1/jobs/{job}/checkpoints").json()["data"]
+    assert model in [checkpoint["model"] for checkpoint in kept]
+    folders = list((service.home / "storage" / "jobs" / job / "checkpoints").iterdir())
+    assert len(folders) == len(kept) <= 3

@@ -1,5 +1,6 @@
 -- ARGV: id epoch token lease_ms report, then five counted lists: fields (name value), events (type data),
--- checkpoints to publish (step json), checkpoints to drop (step), totals to raise (name amount).
+-- checkpoints to publish (step json), checkpoints to drop (step; one that an alias names stays), totals to raise
+-- (name amount).
 -- Renews the lease and writes what the trainer has to say. Answers ok, cancel, timeout, suspend or lost.
 -- Reports are numbered: one sent twice is written once.
 local id, epoch, token = ARGV[1], ARGV[2], ARGV[3]
@@ -32,14 +33,19 @@ if tonumber(ARGV[5]) > tonumber(redis.call('HGET', key, 'report')) then
       redis.call('HSET', key, 'furthest', step, 'worker_losses', 0, 'failures', 0)
     end
   end
+  local tenant = redis.call('HGET', key, 'tenant')
   for _ = 1, tonumber(take()) do
-    redis.call('HDEL', P .. 'checkpoints:' .. id, take())
+    local step = take()
+    local name = id .. ':step-' .. step
+    if not alias_of(id, tenant, function(model) return model == name end) then
+      redis.call('HDEL', P .. 'checkpoints:' .. id, step)
+    end
   end
   for _ = 1, tonumber(take()) do
     local name = take()
     local amount = take()
     redis.call('HINCRBY', P .. 'counters', name, amount)
-    use(redis.call('HGET', key, 'tenant'), string.match(name, '^%a+'), amount)
+    use(tenant, string.match(name, '^%a+'), amount)
   end
   count_worker_time(id)
 end
