@@ -7,7 +7,8 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -77,12 +78,12 @@ class CompletionAnswer:
 
     async def whole(self) -> bytes:
         """The completion object. Raises what ended a row."""
-        texts: list[list[_Piece]] = [[] for _ in self._texts]
-        async for news in self._news():
-            for text, piece in news:
-                texts[text.index].append(piece)
-        choices = [text.choice(_joined(pieces)) for text, pieces in zip(self._texts, texts, strict=True)]
-        return self._object(self._best(choices), self._usage())
+        with self._noting_outcome():
+            while not all(row.has_ended for row in self.rows):
+                await self._wakeup.wait()
+                self._wakeup.clear()
+            # The scores of a long prompt take a while to spell; streams go on meanwhile.
+            return await asyncio.to_thread(self._whole)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The frames of a stream, as many as there are each time; the last one counts tokens. Raises as `whole`."""
@@ -93,18 +94,27 @@ class CompletionAnswer:
 
     async def _news(self) -> AsyncIterator[list[tuple["_Text", "_Piece"]]]:
         """What has come of all texts since the last time, until all have ended."""
-        try:
+        with self._noting_outcome():
             while True:
                 if news := [(text, piece) for text in self._texts for piece in text.news() if piece.is_something]:
                     yield news
                 if all(text.has_ended for text in self._texts):
-                    self.outcome = "ok"
                     return
                 await self._wakeup.wait()
                 self._wakeup.clear()
+
+    @contextmanager
+    def _noting_outcome(self) -> Iterator[None]:
+        try:
+            yield
+            self.outcome = "ok"
         except Exception:
             self.outcome = "failed"
             raise
+
+    def _whole(self) -> bytes:
+        choices = [text.choice(_joined(text.news())) for text in self._texts]
+        return self._object(self._best(choices), self._usage())
 
     @property
     def _per_prompt(self) -> int:
