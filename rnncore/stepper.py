@@ -116,7 +116,8 @@ class Batch:
         """Keeps these rows, in this order; one may come more than once."""
         if len(rows) > self.capacity:
             raise ValueError(f"{len(rows)} rows are over capacity={self.capacity}; select fewer")
-        self._parts_PBH[:, : len(rows)] = self._parts_PBH[:, list(rows)]
+        chosen = torch.tensor(rows, dtype=torch.int64, device=self._parts_PBH.device)
+        self._parts_PBH[:, : len(rows)] = self._parts_PBH.index_select(1, chosen)
         self.num_rows = len(rows)
 
     def state(self, row: int) -> Tensor:

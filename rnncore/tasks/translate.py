@@ -5,6 +5,8 @@ batch, S source time, T target time, K target symbols and the end, W hypotheses.
 """
 
 from collections.abc import Iterator, Sequence
+from heapq import nlargest
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -146,22 +148,29 @@ def _searched(
     network: EncoderDecoder, stepper: Stepper, sources: Sequence[NDArray[np.int64]], width: int
 ) -> list[list[_Hypothesis]]:
     """All hypotheses of all sources advance together; those of one source lie side by side."""
-    batch = stepper.batch(len(sources) * width)
+    batch, end = stepper.batch(len(sources) * width), stepper.vocabulary_size - 1
     searches = []
     for ids_S in sources:
         length_B = torch.tensor([len(ids_S)])
         # Each source alone: in company of another length the encoder need not give the same bits.
         (state_S,) = flat_rows(network.encode(torch.from_numpy(ids_S)[None], length_B))
         batch.join(state_S)
-        searches.append(_Search(width, _longest(length_B), end=stepper.vocabulary_size - 1))
+        searches.append(_Search(width, _longest(length_B), end))
     while going_on := [search for search in searches if search.hypotheses]:
-        last_W = [one.ids[-1] if one.ids else search.end for search in going_on for one in search.hypotheses]
-        log_p_WK = log_probabilities(batch.step(torch.tensor(last_W)))
+        hypotheses = [one for search in going_on for one in search.hypotheses]
+        log_p_WK = log_probabilities(batch.step(torch.tensor([one.ids[-1] if one.ids else end for one in hypotheses])))
+        totals_WK = log_p_WK + torch.tensor([[one.total] for one in hypotheses])
+        # The best of a source are among the best of its hypotheses, and these are found for all sources at once.
+        best = totals_WK.topk(min(width, end + 1), dim=1)
+        likeliest = [
+            list(zip(totals, symbols, strict=True))
+            for totals, symbols in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
         kept, first = [], 0
         for search in going_on:
-            end = first + len(search.hypotheses)
-            kept += [first + parent for parent in search.grow(log_p_WK[first:end])]
-            first = end
+            behind = first + len(search.hypotheses)
+            kept += [first + parent for parent in search.grow(likeliest[first:behind])]
+            first = behind
         batch.select(kept)
     return [search.best() for search in searches]
 
@@ -169,22 +178,23 @@ def _searched(
 class _Search:
     """The beam of one source; over when it has no hypotheses."""
 
-    def __init__(self, width: int, longest: int, *, end: int) -> None:
+    def __init__(self, width: int, longest: int, end: int) -> None:
         self.hypotheses = [_Hypothesis(0.0, [])]
-        self.end = end
-        self._ended: list[_Hypothesis] = []
         self._width = width
         self._longest = longest
+        self._end = end
+        self._ended: list[_Hypothesis] = []
 
-    def grow(self, log_p_WK: Tensor) -> list[int]:
-        """Each hypothesis by one symbol; returns which of those before the ones that go on came from."""
-        totals_WK = log_p_WK + torch.tensor([[one.total] for one in self.hypotheses])
-        best = totals_WK.flatten().topk(min(self._width, totals_WK.numel()))
+    def grow(self, likeliest: Sequence[Sequence[tuple[float, int]]]) -> list[int]:
+        """Each hypothesis by one symbol, of which `likeliest` has the best with the totals that they would make.
+
+        Returns from which of the hypotheses before it each one came that goes on.
+        """
+        candidates = [(total, parent, symbol) for parent, some in enumerate(likeliest) for total, symbol in some]
         grown, parents = [], []
-        for total, flat in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-            parent, symbol = divmod(flat, self.end + 1)
+        for total, parent, symbol in nlargest(self._width, candidates, key=itemgetter(0)):
             ids = self.hypotheses[parent].ids
-            if symbol == self.end:
+            if symbol == self._end:
                 self._ended.append(_Hypothesis(total, ids))
             else:
                 grown.append(_Hypothesis(total, [*ids, symbol]))
