@@ -4,14 +4,28 @@ Shapes: B batch, T time, E embedding, H hidden, V vocabulary.
 """
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from rnncore.encoding import Encoding
-from rnncore.recurrence import recurrent_layers
+from rnncore.recurrence import Layers, recurrent_layers
 from rnncore.spec import ModelSpec
 from rnncore.state import State, zero_rows
+
+
+class Decoder(NamedTuple):
+    """What of a network writes: it reads symbols in one direction, and scores what may follow each.
+
+    The symbols that it reads need not be those that it scores.
+    """
+
+    model: ModelSpec
+    embedding: nn.Embedding
+    layers: Layers
+    output: nn.Linear
+    boundary_id: int | None = None
 
 
 class Network(nn.Module):
@@ -21,6 +35,10 @@ class Network(nn.Module):
 
     def tie_weights(self) -> None:
         """Makes output and embedding one parameter again, where `model.tie_weights` asks for it."""
+
+    def as_decoder(self) -> Decoder:
+        """The part of it that writes, with its very parameters."""
+        raise NotImplementedError
 
 
 class RecurrentNetwork(Network):
@@ -53,6 +71,9 @@ class RecurrentNetwork(Network):
         """Logits_BTV of the symbol after each one of `ids_BT` (int64), and the state after the last."""
         hidden_BTH, state = self._read(ids_BT, state)
         return self.output(self.dropout(hidden_BTH)), state
+
+    def as_decoder(self) -> Decoder:
+        return Decoder(self.model, self.embedding, self.recurrent, self.output, self.boundary_id)
 
     def num_parameters(self) -> int:
         """Trainable numbers, shared ones counted once."""

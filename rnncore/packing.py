@@ -1,4 +1,4 @@
-"""The weights of a language model's network, packed once for running it forward. Holds no state of any text.
+"""The weights of what writes in a network, packed once for running it forward. Holds no state of any text.
 
 Hidden and vocabulary sizes are padded with zeros: then every operation runs through whole vectors, whose bits depend on
 no place, and the padded units stay zero.
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rnncore.cells import CellWeights
-from rnncore.network import RecurrentNetwork
+from rnncore.network import Decoder
 from rnncore.products import LANES, Precision, Product, agreed_sizes
 
 State = Sequence[Tensor]  # of one layer: h_BH, and an LSTM's c_BH
@@ -138,19 +138,19 @@ class PackedGruBefore(PackedLayer):
 
 
 class PackedNetwork:
-    """What a network computes in evaluation mode: a table for the symbols, layers, and the output's product.
+    """What a decoder computes in evaluation mode: a table for the symbols, layers, and the output's product.
 
     Where precision is bf16, the products of layers are, if they are large enough to gain by it. The table and the
     logits are float32: a rounded logit would weigh, and both cost little.
     """
 
-    def __init__(self, network: RecurrentNetwork, *, precision: Precision) -> None:
-        model = network.model
+    def __init__(self, decoder: Decoder, *, precision: Precision) -> None:
+        model = decoder.model
         kinds = {"rnn": PackedRnn, "lstm": PackedLstm, "gru": PackedGru if model.reset_after else PackedGruBefore}
         by_onednn = model.hidden_size >= _ONEDNN_FROM
         self.layers = [
             kinds[model.cell](
-                CellWeights(*(parameter.detach().float() for parameter in network.recurrent.cell_weights(layer))),
+                CellWeights(*(parameter.detach().float() for parameter in decoder.layers.cell_weights(layer))),
                 precision=precision if by_onednn else "fp32",
                 by_onednn=by_onednn,
             )
@@ -159,14 +159,14 @@ class PackedNetwork:
         for layer in self.layers[1:]:
             layer.read_layer()
         lowest = self.layers[0]
-        self.boundary_id = network.boundary_id
+        self.boundary_id = decoder.boundary_id
         self.hidden_size, self.hidden = model.hidden_size, lowest.hidden
         self.num_parts = model.num_layers * (2 if model.cell == "lstm" else 1)
-        self.table_VG = torch.addmm(lowest.b_ih_G, network.embedding.weight.detach().float(), lowest.w_ih_GI.t())
-        self.vocabulary_size = network.vocabulary_size
+        self.table_VG = torch.addmm(lowest.b_ih_G, decoder.embedding.weight.detach().float(), lowest.w_ih_GI.t())
+        self.vocabulary_size = decoder.output.out_features
         spare = _rounded_up(self.vocabulary_size) - self.vocabulary_size
-        self.bias_V = pad(network.output.bias.detach().float(), (0, spare))
-        weight_VH = pad(_padded_inputs(network.output.weight.detach(), self.hidden), (0, 0, 0, spare))
+        self.bias_V = pad(decoder.output.bias.detach().float(), (0, spare))
+        weight_VH = pad(_padded_inputs(decoder.output.weight.detach(), self.hidden), (0, 0, 0, spare))
         self.output = Product(weight_VH, precision="fp32", by_onednn=by_onednn)
         products = [self.output, *(p for layer in self.layers for p in (*layer.recurrent, layer.input) if p)]
         self.sizes = agreed_sizes(products)

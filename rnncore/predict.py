@@ -18,8 +18,8 @@ from rnncore.encoding import Encoding
 from rnncore.errors import InvalidInput
 from rnncore.manifest import Manifest
 from rnncore.sampling import SamplingParameters
-from rnncore.sequence_network import SequenceNetwork
 from rnncore.spec import Task
+from rnncore.stepper import Stepper
 from rnncore.tasks.generate import generate
 from rnncore.tasks.translate import beam_search
 
@@ -51,12 +51,17 @@ class Prediction(NamedTuple):
 
 
 @torch.no_grad()
-def predict(network: Any, manifest: Manifest, inputs: list[Any], options: Options) -> list[Prediction]:
-    """One prediction for each of `inputs`. Raises InvalidInput or UnknownSymbol naming the input at fault."""
+def predict(
+    network: Any, stepper: Stepper | None, manifest: Manifest, inputs: list[Any], options: Options
+) -> list[Prediction]:
+    """One prediction for each of `inputs`; the stepper is what `make_stepper` makes of the network.
+
+    Raises InvalidInput or UnknownSymbol naming the input at fault.
+    """
     answer = _ANSWERS.get(manifest.task)
     if answer is None:
         raise InvalidInput(f"this model is a {manifest.task}; ask POST /v1/completions", param="model")
-    return answer(network, manifest.encoding, inputs, options)
+    return answer(_Model(network, stepper, manifest.encoding), inputs, options)
 
 
 def encoded_input(manifest: Manifest, value: Any, param: str) -> NDArray[np.generic]:
@@ -71,51 +76,54 @@ def encoded_input(manifest: Manifest, value: Any, param: str) -> NDArray[np.gene
     return (_numbers if encoding.inputs is None else _ids)(encoding, value, param)
 
 
-def _classify(network: SequenceNetwork, encoding: Encoding, inputs: list[Any], options: Options) -> list[Prediction]:
+class _Model(NamedTuple):
+    network: Any
+    stepper: Stepper | None
+    encoding: Encoding
+
+
+def _classify(model: _Model, inputs: list[Any], options: Options) -> list[Prediction]:
     del options
-    labels = encoding.tokens_written.tokens
-    scores_BK = network.last(*_encoded(encoding, inputs)).float().softmax(dim=1)
+    labels = model.encoding.tokens_written.tokens
+    scores_BK = model.network.last(*_encoded(model.encoding, inputs)).float().softmax(dim=1)
     return [
         Prediction(label=labels[row.index(max(row))], probabilities=dict(zip(labels, row, strict=True)))
         for row in scores_BK.tolist()
     ]
 
 
-def _tag(network: SequenceNetwork, encoding: Encoding, inputs: list[Any], options: Options) -> list[Prediction]:
+def _tag(model: _Model, inputs: list[Any], options: Options) -> list[Prediction]:
     del options
-    ids_BT, lengths_B = _encoded(encoding, inputs)
-    chosen_BT, _ = network.each(ids_BT, lengths_B)
+    ids_BT, lengths_B = _encoded(model.encoding, inputs)
+    chosen_BT, _ = model.network.each(ids_BT, lengths_B)
     rows = zip(chosen_BT.argmax(dim=2).tolist(), lengths_B.tolist(), strict=True)
-    return [Prediction(tags=encoding.tokens_written.decode(row[:length])) for row, length in rows]
+    return [Prediction(tags=model.encoding.tokens_written.decode(row[:length])) for row, length in rows]
 
 
-def _regress(network: SequenceNetwork, encoding: Encoding, inputs: list[Any], options: Options) -> list[Prediction]:
+def _regress(model: _Model, inputs: list[Any], options: Options) -> list[Prediction]:
     del options
-    values_BK = network.last(*_encoded(encoding, inputs)).float().numpy()
-    return [Prediction(values=row.tolist()) for row in encoding.numbers_written.restore(values_BK)]
+    values_BK = model.network.last(*_encoded(model.encoding, inputs)).float().numpy()
+    return [Prediction(values=row.tolist()) for row in model.encoding.numbers_written.restore(values_BK)]
 
 
-def _generate(network: SequenceNetwork, encoding: Encoding, inputs: list[Any], options: Options) -> list[Prediction]:
-    predictions = []
+def _generate(model: _Model, inputs: list[Any], options: Options) -> list[Prediction]:
     for number, label in enumerate(inputs):
         if not isinstance(label, str):
             raise InvalidInput(f"must be a label (a string), is {label!r:.40}", param=f"inputs[{number}]")
-        encoding.tokens_read.encode([label], param=f"inputs[{number}]")
-        predictions.append(Prediction(sequences=[Sequence(generate(network, encoding, label, options.sampling))]))
-    return predictions
+        model.encoding.tokens_read.encode([label], param=f"inputs[{number}]")
+    assert model.stepper is not None, "one that generates has it"
+    written = generate(model.stepper, model.encoding, inputs, options.sampling)
+    return [Prediction(sequences=[Sequence(symbols)]) for symbols in written]
 
 
-def _translate(network: Any, encoding: Encoding, inputs: list[Any], options: Options) -> list[Prediction]:
-    predictions = []
-    for number, source in enumerate(inputs):
-        symbols = _symbols(source, f"inputs[{number}]")
-        encoding.tokens_read.encode(symbols, param=f"inputs[{number}]")
-        found = beam_search(network, encoding, symbols, options.beam_width)
-        predictions.append(Prediction(sequences=[Sequence(best.symbols, best.score) for best in found]))
-    return predictions
+def _translate(model: _Model, inputs: list[Any], options: Options) -> list[Prediction]:
+    sources = [_ids(model.encoding, source, f"inputs[{number}]") for number, source in enumerate(inputs)]
+    assert model.stepper is not None, "one that translates has it"
+    found = beam_search(model.network, model.stepper, model.encoding, sources, options.beam_width)
+    return [Prediction(sequences=[Sequence(best.symbols, best.score) for best in of_source]) for of_source in found]
 
 
-_ANSWERS: dict[Task, Callable[[Any, Encoding, list[Any], Options], list[Prediction]]] = {
+_ANSWERS: dict[Task, Callable[[_Model, list[Any], Options], list[Prediction]]] = {
     "classify": _classify,
     "tag": _tag,
     "regress": _regress,
@@ -130,7 +138,7 @@ def _encoded(encoding: Encoding, inputs: list[Any]) -> tuple[Tensor, Tensor]:
     return padded([encode(encoding, value, f"inputs[{number}]") for number, value in enumerate(inputs)])
 
 
-def _ids(encoding: Encoding, value: Any, param: str) -> NDArray[np.generic]:
+def _ids(encoding: Encoding, value: Any, param: str) -> NDArray[np.int64]:
     return encoding.tokens_read.encode(_symbols(value, param), param=param)
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from rnncore.network import Network, initialise_recurrent
+from rnncore.network import Decoder, Network, initialise_recurrent
 from rnncore.recurrence import recurrent_layers
 from rnncore.spec import ModelSpec
 from rnncore.state import State, detach_state
@@ -48,6 +48,11 @@ class SequenceNetwork(Network):
             half = self.model.hidden_size
             last_BD = torch.cat([last_BD[:, :half], hidden_BTD[:, 0, half:]], dim=1)
         return self.output(self.dropout(last_BD))  # type: ignore[no-any-return]  # torch types no module's result
+
+    def as_decoder(self) -> Decoder:
+        assert self.embedding is not None, "what reads numbers writes no symbols"
+        assert not self.model.bidirectional, "what reads backwards as well writes no symbols"
+        return Decoder(self.model, self.embedding, self.recurrent, self.output)
 
     def _embedded(self, inputs: Tensor) -> Tensor:
         return inputs if self.embedding is None else self.embedding(inputs)
@@ -107,6 +112,9 @@ class EncoderDecoder(Network):
         """Logits_BTK of what follows each target symbol read, and the state behind the last."""
         hidden_BTD, state = self.decoder(self.target_embedding(ids_BT), state)
         return self.output(self.dropout(hidden_BTD)), state
+
+    def as_decoder(self) -> Decoder:
+        return Decoder(self.model, self.target_embedding, self.decoder, self.output)
 
     def _joined(self, state_LBH: Tensor) -> Tensor:
         assert self.bridge is not None

@@ -3,6 +3,7 @@
 Shapes: L layers, B batch, H hidden. A state is h_LBH, for an LSTM (h_LBH, c_LBH); None is the zero state.
 """
 
+import torch
 from torch import Tensor
 
 State = Tensor | tuple[Tensor, Tensor] | None
@@ -29,6 +30,13 @@ def select_rows(state: State, rows: Tensor) -> State:
     if isinstance(state, tuple):
         return state[0][:, rows].contiguous(), state[1][:, rows].contiguous()
     return None if state is None else state[:, rows].contiguous()
+
+
+def flat_rows(state: State) -> Tensor:
+    """One vector for each row of the batch: h of each layer, then an LSTM's c of each, as a Stepper has them."""
+    assert state is not None, "the zero state has no rows"
+    parts_LBH = torch.cat(state) if isinstance(state, tuple) else state
+    return parts_LBH.transpose(0, 1).flatten(1)
 
 
 def state_tensors(state: State) -> dict[str, Tensor]:

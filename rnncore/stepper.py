@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnncore.network import RecurrentNetwork
+from rnncore.network import Network
 from rnncore.packing import PackedNetwork
 from rnncore.products import Precision, blocks, padded
 from rnncore.reading import read_block
@@ -31,19 +31,21 @@ class Reading(NamedTuple):
 
 
 class Stepper:
-    """Packed weights of one network; holds no conversation. Safe to use from one thread at a time.
+    """Packed weights of what writes in one network; holds no conversation.
+
+    On a CPU threads may share it, each with batches of its own; on a GPU it is to be used by one thread at a time.
 
     `precision` is that of the products of layers that gain by it; states and logits are float32 always. Tensors are on
     the network's device. Weights that change later are not seen, and the number of torch's threads is to stay as it is.
     A symbol `boundary_id` makes a row forget all before it.
     """
 
-    def __init__(self, network: RecurrentNetwork, *, precision: Precision = "fp32") -> None:
+    def __init__(self, network: Network, *, precision: Precision = "fp32") -> None:
         with torch.no_grad():
-            self._packed = PackedNetwork(network, precision=precision)
+            self._packed = PackedNetwork(network.as_decoder(), precision=precision)
         self._device = self._packed.table_VG.device
         self.state_size = self._packed.num_parts * self._packed.hidden_size
-        self.vocabulary_size = network.vocabulary_size
+        self.vocabulary_size = self._packed.vocabulary_size
         self.num_bytes = self._packed.num_bytes
 
     def zero_state(self, num_rows: int) -> Tensor:
@@ -109,6 +111,14 @@ class Batch:
         """Gives the row up; the last row moves into its place."""
         self.num_rows -= 1
         self._parts_PBH[:, row] = self._parts_PBH[:, self.num_rows]
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keeps these rows, in this order; one may come more than once."""
+        if len(rows) > self.capacity:
+            raise ValueError(f"{len(rows)} rows are over capacity={self.capacity}; select fewer")
+        chosen = torch.tensor(rows, dtype=torch.int64, device=self._parts_PBH.device)
+        self._parts_PBH[:, : len(rows)] = self._parts_PBH.index_select(1, chosen)
+        self.num_rows = len(rows)
 
     def state(self, row: int) -> Tensor:
         """A copy of the row's state_S."""

@@ -3,6 +3,8 @@
 The label is the first thing the network reads, each symbol it wrote the next; what it may write ends with one more id.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -13,6 +15,7 @@ from rnncore.sampling import Choices, SamplingParameters
 from rnncore.sequence_network import SequenceNetwork
 from rnncore.spec import JobSpec, ModelSpec
 from rnncore.state import State
+from rnncore.stepper import Stepper
 from rnncore.tasks import Evaluation, Sample, StepLoss
 from rnncore.tasks.examples import ExampleData, ExampleTask
 
@@ -47,10 +50,8 @@ class Generate(ExampleTask):
     def samples(self, network: SequenceNetwork, seed: int) -> list[Sample]:
         """One sequence for each of the first labels."""
         labels = self.encoding.tokens_read.tokens[:_SAMPLES]
-        return [
-            Sample(label, "".join(generate(network, self.encoding, label, _SAMPLE._replace(seed=seed))))
-            for label in labels
-        ]
+        written = generate(Stepper(network), self.encoding, labels, _SAMPLE._replace(seed=seed))
+        return [Sample(label, "".join(symbols)) for label, symbols in zip(labels, written, strict=True)]
 
 
 def generate_network(model: ModelSpec, encoding: Encoding) -> SequenceNetwork:
@@ -60,19 +61,32 @@ def generate_network(model: ModelSpec, encoding: Encoding) -> SequenceNetwork:
 
 
 @torch.no_grad()
-def generate(network: SequenceNetwork, encoding: Encoding, label: str, parameters: SamplingParameters) -> list[str]:
-    """The symbols that the network writes for `label`. Raises UnknownSymbol for a label it never saw."""
+def generate(
+    stepper: Stepper, encoding: Encoding, labels: Sequence[str], parameters: SamplingParameters
+) -> list[list[str]]:
+    """The symbols that are written for each of `labels`; for a seed they do not depend on the other labels.
+
+    Raises UnknownSymbol for a label that the network never saw.
+    """
     symbols = encoding.tokens_written
-    chosen = symbols.size + int(encoding.tokens_read.encode([label], param="input")[0])
-    choices = Choices(1, symbols.size + 1)
-    choices.join(parameters)
-    state: State = None
-    written: list[int] = []
-    one = torch.ones(1, dtype=torch.int64)
+    ids_B = symbols.size + torch.from_numpy(encoding.tokens_read.encode(labels, param="input"))
+    batch, choices = stepper.batch(len(labels)), Choices(len(labels), stepper.vocabulary_size)
+    for state_S in stepper.zero_state(len(labels)):
+        batch.join(state_S)
+        choices.join(parameters)
+    written: list[list[int]] = [[] for _ in labels]
+    of_rows = list(written)
     for _ in range(parameters.max_tokens):
-        scores_BTK, state = network.each(torch.tensor([[chosen]]), one, state)
-        chosen = int(choices.choose(scores_BTK[:, 0].float()))
-        if chosen == symbols.size:
+        ids = choices.choose(batch.step(ids_B)).tolist()
+        for row in reversed(range(len(ids))):
+            if ids[row] == symbols.size:
+                batch.leave(row)
+                choices.leave(row)
+                ids[row], of_rows[row] = ids[-1], of_rows[-1]
+                del ids[-1], of_rows[-1]
+            else:
+                of_rows[row].append(ids[row])
+        if not ids:
             break
-        written.append(chosen)
-    return symbols.decode(written)
+        ids_B = torch.tensor(ids)
+    return [symbols.decode(row) for row in written]

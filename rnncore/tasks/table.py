@@ -7,6 +7,7 @@ from rnncore.encoding import Encoding
 from rnncore.network import language_model_network
 from rnncore.spec import JobSpec, ModelSpec
 from rnncore.spec import Task as TaskName
+from rnncore.stepper import Precision, Stepper
 from rnncore.tasks import Task
 from rnncore.tasks.classify import Classify, classify_network
 from rnncore.tasks.generate import Generate, generate_network
@@ -34,6 +35,9 @@ _NETWORKS: dict[TaskName, Callable[[ModelSpec, Encoding], Any]] = {
     "translate": translate_network,
 }
 
+# Those whose networks write symbol after symbol; the others answer a whole sequence at once.
+_WRITING: tuple[TaskName, ...] = ("language_model", "generate", "translate")
+
 
 def make_task(spec: JobSpec, data: Any) -> Task:
     """The task of `spec` on its data: TextData for a language model, ExampleData for the others."""
@@ -43,3 +47,8 @@ def make_task(spec: JobSpec, data: Any) -> Task:
 def make_network(task: TaskName, model: ModelSpec, encoding: Encoding) -> Any:
     """A new network for `task`: RecurrentNetwork, SequenceNetwork or EncoderDecoder."""
     return _NETWORKS[task](model, encoding)
+
+
+def make_stepper(task: TaskName, network: Any, *, precision: Precision = "fp32") -> Stepper | None:
+    """What writes with a network of `task`; None where the task writes nothing symbol by symbol."""
+    return Stepper(network, precision=precision) if task in _WRITING else None

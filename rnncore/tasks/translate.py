@@ -1,22 +1,27 @@
 """`translate`: one sequence from another, of another length (encoder-decoder, many-to-many).
 
-Teacher forcing in training; in use greedy or beam search. Shapes: B batch, S source time, T target time, K target
-symbols and the end, W beam width.
+Teacher forcing in training. At validation whole batches are translated greedily, in use a beam searches. Shapes: B
+batch, S source time, T target time, K target symbols and the end, W hypotheses.
 """
 
 from collections.abc import Iterator, Sequence
+from heapq import nlargest
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from rnncore.batches import IGNORED, Batch
 from rnncore.encoding import Encoding
+from rnncore.sampling import log_probabilities
 from rnncore.sequence_network import EncoderDecoder
 from rnncore.spec import JobSpec, ModelSpec
-from rnncore.state import State, select_rows
+from rnncore.state import State, flat_rows
+from rnncore.stepper import Stepper
 from rnncore.tasks import Evaluation, Sample, StepLoss
 from rnncore.tasks.examples import ExampleData, ExampleTask, evaluating
 
@@ -25,6 +30,7 @@ _TRANSLATED_AT_VALIDATION = 512
 # A translation that has not ended after so many symbols a source symbol never will.
 _LONGEST_RATIO = 3
 _LONGEST_MORE = 10
+_ROWS_AT_ONCE = 256  # of beam search; bounds its memory, and more at once are no faster
 
 
 class Translation(NamedTuple):
@@ -32,6 +38,17 @@ class Translation(NamedTuple):
 
     symbols: list[str]
     score: float
+
+
+class _Hypothesis(NamedTuple):
+    """Target ids so far, and the logarithm of their probability, with that of the end once there is one."""
+
+    total: float
+    ids: list[int]
+
+    @property
+    def mean(self) -> float:
+        return self.total / (len(self.ids) + 1)
 
 
 class Translate(ExampleTask):
@@ -112,32 +129,85 @@ def greedy(network: EncoderDecoder, ids_BS: Tensor, lengths_B: Tensor) -> list[l
 
 
 @torch.no_grad()
-def beam_search(network: EncoderDecoder, encoding: Encoding, source: Sequence[str], width: int) -> list[Translation]:
-    """The `width` best translations that a beam so wide finds, best mean log-probability first (Graves 2012)."""
-    outputs, end = encoding.tokens_written, encoding.tokens_written.size
-    ids_BS = torch.from_numpy(encoding.tokens_read.encode(source, param="input"))[None]
-    state = network.encode(ids_BS, torch.tensor([len(source)]))
-    hypotheses: list[tuple[float, list[int]]] = [(0.0, [])]
-    ended: list[Translation] = []
-    for _ in range(_longest(torch.tensor([len(source)]))):
-        last_W = torch.tensor([ids[-1] if ids else end for _, ids in hypotheses])
-        scores_WTK, state = network.decode(last_W[:, None], state)
-        totals_WK = scores_WTK[:, 0].float().log_softmax(dim=1) + torch.tensor([[total] for total, _ in hypotheses])
-        best = totals_WK.flatten().topk(min(width, totals_WK.numel()))
+def beam_search(
+    network: EncoderDecoder, stepper: Stepper, encoding: Encoding, sources: Sequence[NDArray[np.int64]], width: int
+) -> list[list[Translation]]:
+    """The `width` best translations of each source (ids) that a beam so wide finds, by mean log-probability.
+
+    The best is the first (Graves 2012). They do not depend on the other sources. `stepper` is that of the network.
+    """
+    at_once, outputs = max(1, _ROWS_AT_ONCE // width), encoding.tokens_written
+    return [
+        [Translation(outputs.decode(one.ids), one.mean) for one in of_source]
+        for first in range(0, len(sources), at_once)
+        for of_source in _searched(network, stepper, sources[first : first + at_once], width)
+    ]
+
+
+def _searched(
+    network: EncoderDecoder, stepper: Stepper, sources: Sequence[NDArray[np.int64]], width: int
+) -> list[list[_Hypothesis]]:
+    """All hypotheses of all sources advance together; those of one source lie side by side."""
+    batch, end = stepper.batch(len(sources) * width), stepper.vocabulary_size - 1
+    searches = []
+    for ids_S in sources:
+        length_B = torch.tensor([len(ids_S)])
+        # Each source alone: in company of another length the encoder need not give the same bits.
+        (state_S,) = flat_rows(network.encode(torch.from_numpy(ids_S)[None], length_B))
+        batch.join(state_S)
+        searches.append(_Search(width, _longest(length_B), end))
+    while going_on := [search for search in searches if search.hypotheses]:
+        hypotheses = [one for search in going_on for one in search.hypotheses]
+        log_p_WK = log_probabilities(batch.step(torch.tensor([one.ids[-1] if one.ids else end for one in hypotheses])))
+        totals_WK = log_p_WK + torch.tensor([[one.total] for one in hypotheses])
+        # The best of a source are among the best of its hypotheses, and these are found for all sources at once.
+        best = totals_WK.topk(min(width, end + 1), dim=1)
+        likeliest = [
+            list(zip(totals, symbols, strict=True))
+            for totals, symbols in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+        kept, first = [], 0
+        for search in going_on:
+            behind = first + len(search.hypotheses)
+            kept += [first + parent for parent in search.grow(likeliest[first:behind])]
+            first = behind
+        batch.select(kept)
+    return [search.best() for search in searches]
+
+
+class _Search:
+    """The beam of one source; over when it has no hypotheses."""
+
+    def __init__(self, width: int, longest: int, end: int) -> None:
+        self.hypotheses = [_Hypothesis(0.0, [])]
+        self._width = width
+        self._longest = longest
+        self._end = end
+        self._ended: list[_Hypothesis] = []
+
+    def grow(self, likeliest: Sequence[Sequence[tuple[float, int]]]) -> list[int]:
+        """Each hypothesis by one symbol, of which `likeliest` has the best with the totals that they would make.
+
+        Returns from which of the hypotheses before it each one came that goes on.
+        """
+        candidates = [(total, parent, symbol) for parent, some in enumerate(likeliest) for total, symbol in some]
         grown, parents = [], []
-        for total, flat in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-            parent, symbol = divmod(flat, end + 1)
-            ids = hypotheses[parent][1]
-            if symbol == end:
-                ended.append(Translation(outputs.decode(ids), total / (len(ids) + 1)))
+        for total, parent, symbol in nlargest(self._width, candidates, key=itemgetter(0)):
+            ids = self.hypotheses[parent].ids
+            if symbol == self._end:
+                self._ended.append(_Hypothesis(total, ids))
             else:
-                grown.append((total, [*ids, symbol]))
+                grown.append(_Hypothesis(total, [*ids, symbol]))
                 parents.append(parent)
-        if not grown or len(ended) >= width:
-            break
-        hypotheses, state = grown, select_rows(state, torch.tensor(parents))
-    ended += [Translation(outputs.decode(ids), total / (len(ids) + 1)) for total, ids in hypotheses if not ended]
-    return sorted(ended, key=lambda found: -found.score)[:width]
+        if not grown or len(self._ended) >= self._width or len(grown[0].ids) == self._longest:
+            self._ended = self._ended or grown
+            grown, parents = [], []
+        self.hypotheses = grown
+        return parents
+
+    def best(self) -> list[_Hypothesis]:
+        """What has ended, the likeliest first; what was cut off at the longest only if nothing has."""
+        return sorted(self._ended, key=lambda one: -one.mean)[: self._width]
 
 
 def _shifted(targets_BT: Tensor, end: int) -> Tensor:

@@ -18,7 +18,8 @@ def predictions(command: PredictCommand, model: LoadedModel) -> Predictions:
         max_tokens=request.max_tokens,
         seed=request.seed,
     )
-    found = predict(model.network, model.manifest, list(request.inputs), Options(sampling, request.beam_width))
+    options = Options(sampling, request.beam_width)
+    found = predict(model.network, model.stepper, model.manifest, list(request.inputs), options)
     data = [_prediction(index, one) for index, one in enumerate(found)]
     return Predictions(model=request.model, task=model.manifest.task, data=data, system_fingerprint=command.fingerprint)
 

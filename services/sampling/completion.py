@@ -40,8 +40,8 @@ class CompletionAnswer:
         self._command = command
         self._request = command.request
         self._handles = handles
-        if model.stepper is None:
-            task = model.manifest.task
+        task = model.manifest.task
+        if model.stepper is None or task != "language_model":
             raise InvalidInput(f"this model is a {task} and continues no text; ask POST /v1/predict", param="model")
         self._vocabulary = model.manifest.encoding.symbols
         self._engine = Engine(model.stepper, command.parameters, self._vocabulary.unknown_id)

@@ -10,13 +10,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from rnncore.checkpoint import load_checkpoint, restore_network
 from rnncore.manifest import Manifest
 from rnncore.stepper import Precision, Stepper
+from rnncore.tasks.table import make_stepper
 from services.storage import Storage
 
 BUDGET_BYTES = 1 << 30
 
 
 class LoadedModel(NamedTuple):
-    """A model ready to answer; one that writes text has a stepper."""
+    """A model ready to answer; one that writes symbol after symbol has a stepper."""
 
     manifest: Manifest
     network: Any
@@ -93,8 +94,8 @@ class ModelCache:
     def _load(self, path: str) -> LoadedModel:
         snapshot = load_checkpoint(self._storage.local_path(path), self._secret, weights_only=True)
         num_bytes = sum(tensor.nbytes for tensor in snapshot.weights.values())
-        network, stepper = restore_network(snapshot), None
-        if snapshot.manifest.task == "language_model":
-            stepper = Stepper(network, precision=self._precision)
+        network = restore_network(snapshot)
+        stepper = make_stepper(snapshot.manifest.task, network, precision=self._precision)
+        if stepper is not None:
             num_bytes += stepper.num_bytes
         return LoadedModel(snapshot.manifest, network, stepper, num_bytes)

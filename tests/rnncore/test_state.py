@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from rnncore.spec import Cell
-from rnncore.state import State, detach_state, state_from_tensors, state_tensors, zero_rows
+from rnncore.state import State, detach_state, flat_rows, state_from_tensors, state_tensors, zero_rows
 
 
 def tensor(seed: int) -> Tensor:
@@ -51,6 +51,15 @@ def test_state_survives_being_named(cell: Cell, state: State) -> None:
     assert isinstance(restored, tuple) == (cell == "lstm")
     for ours, theirs in zip(parts(restored), parts(state), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_flat_row_has_h_of_each_layer_and_then_c_of_each() -> None:
+    (_, gru), _, (_, lstm) = STATES
+    assert isinstance(gru, Tensor)
+    assert isinstance(lstm, tuple)
+    h, c = lstm
+    assert torch.equal(flat_rows(gru), torch.cat([gru[0], gru[1]], dim=1))
+    assert torch.equal(flat_rows(lstm), torch.cat([h[0], h[1], c[0], c[1]], dim=1))
 
 
 def test_zero_state_stays_none() -> None:

@@ -186,6 +186,26 @@ def test_full_batch_takes_no_further_row(make_network: MakeNetwork) -> None:
         batch.join(stepper.zero_state(1)[0])
 
 
+@pytest.mark.parametrize("fields", CELLS, ids=str)
+def test_selected_rows_go_on_from_the_states_they_had(make_network: MakeNetwork, fields: dict[str, Any]) -> None:
+    stepper, rows = Stepper(network_of(make_network, **fields)), [2, 0, 2, 2, 1]
+    states_BS = torch.randn(4, stepper.state_size)
+    batch = joined(stepper, states_BS, capacity=6)
+    batch.select(rows)
+    assert batch.num_rows == 5
+    expected_BV = joined(stepper, states_BS[rows]).step(torch.tensor([7, 1, 8, 2, 0]))
+    assert torch.equal(batch.step(torch.tensor([7, 1, 8, 2, 0])), expected_BV)
+    batch.select([])
+    assert batch.num_rows == 0
+
+
+def test_batch_selects_no_more_rows_than_it_has_room_for(make_network: MakeNetwork) -> None:
+    stepper = Stepper(make_network())
+    batch = joined(stepper, stepper.zero_state(3))
+    with pytest.raises(ValueError, match=r"4 rows are over capacity=3; select fewer"):
+        batch.select([0, 1, 2, 2])
+
+
 # The bits of a row
 
 

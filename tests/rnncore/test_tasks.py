@@ -13,6 +13,7 @@ from rnncore.checkpoint import restore_network
 from rnncore.encoding import Encoding, Scale
 from rnncore.sampling import SamplingParameters
 from rnncore.spec import JobSpec
+from rnncore.stepper import Stepper
 from rnncore.tasks.examples import ExampleData
 from rnncore.tasks.generate import generate
 from rnncore.tasks.table import make_task
@@ -195,8 +196,8 @@ def test_label_is_written_as_it_was_learnt(train: Train) -> None:
     run = train(make_spec("generate"), generate_words())
     network, encoding = restore_network(run.snapshot(120)), generate_words().encoding
     parameters = SamplingParameters(temperature=0, max_tokens=9)
-    assert "".join(generate(network, encoding, "up", parameters)) == "abc"
-    assert "".join(generate(network, encoding, "down", parameters)) == "cba"
+    written = generate(Stepper(network), encoding, ["up", "down"], parameters)
+    assert ["".join(symbols) for symbols in written] == ["abc", "cba"]
     assert [(sample.prompt, sample.text) for sample in run.samples[120]] == [("down", "cba"), ("up", "abc")]
 
 
@@ -205,8 +206,9 @@ def test_beam_finds_what_exhaustive_search_finds(train: Train) -> None:
     data = translate()
     network = restore_network(train(make_spec("translate", max_steps=40), data).snapshot(40))
     source = ["a", "d", "c"]
-    best = beam_search(network, data.encoding, source, width=8)[0]
-    ids_BS = torch.from_numpy(LETTERS.encode(source, param="input"))[None]
+    ids_S = LETTERS.encode(source, param="input")
+    best = beam_search(network, Stepper(network), data.encoding, [ids_S], width=8)[0][0]
+    ids_BS = torch.from_numpy(ids_S)[None]
 
     def score(target: list[int]) -> float:
         state = network.encode(ids_BS, torch.tensor([3]))
@@ -225,7 +227,7 @@ def test_greedy_translation_is_a_beam_of_one_while_it_ends(train: Train) -> None
     network = restore_network(train(make_spec("translate"), data).snapshot(120))
     for word in WORDS[200:210]:
         (ids,) = greedy(network, torch.from_numpy(word)[None], torch.tensor([len(word)]))
-        (best,) = beam_search(network, data.encoding, LETTERS.decode(word), width=1)
+        ((best,),) = beam_search(network, Stepper(network), data.encoding, [word], width=1)
         assert best.symbols == LETTERS.decode(ids)
 
 
