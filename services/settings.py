@@ -79,6 +79,25 @@ class Settings(BaseSettings):
         validation_alias="UNROLL_SAMPLER_HOST",
         description="Address the sampler listens on where it has a URL.",
     )
+    sampler: Literal["process", "serve"] = Field(
+        "process",
+        validation_alias="UNROLL_SAMPLER",
+        description="How `unroll up` runs the sampler: serve: as Ray Serve replicas on the cluster.",
+    )
+    sampler_min_replicas: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        validation_alias="UNROLL_SAMPLER_MIN_REPLICAS",
+        description="Replicas that are always there, one CPU each.",
+    )
+    sampler_max_replicas: int = Field(
+        4,
+        ge=1,
+        le=1024,
+        validation_alias="UNROLL_SAMPLER_MAX_REPLICAS",
+        description="Replicas that there may be while much is asked.",
+    )
     sampler_precision: Literal["fp32", "bf16"] = Field(
         "fp32",
         validation_alias="UNROLL_SAMPLER_PRECISION",
