@@ -216,7 +216,7 @@ def _num_running(name: str) -> int:
     application = serve.status().applications.get(name)
     deployments = application.deployments.values() if application else ()
     states = [state for deployment in deployments for state in deployment.replica_states.items()]
-    return sum(number for state, number in states if state.value == "RUNNING")
+    return sum(number for state, number in states if state == "RUNNING")
 
 
 def _scope(path: str, headers: Headers) -> dict[str, Any]:
