@@ -188,6 +188,14 @@ class Settings(BaseSettings):
             ipaddress.ip_network(network)
         return networks
 
+    @field_validator("sampler_max_replicas")
+    @classmethod
+    def _at_least_the_fewest(cls, most: int, info: ValidationInfo) -> int:
+        fewest: int | None = info.data.get("sampler_min_replicas")
+        if fewest is not None and most < fewest:
+            raise ValueError(f"is less than UNROLL_SAMPLER_MIN_REPLICAS={fewest}; raise it, or lower that one")
+        return most
+
     @field_validator("redis_url")
     @classmethod
     def _with_password(cls, url: str | None, info: ValidationInfo) -> str | None:

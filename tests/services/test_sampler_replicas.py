@@ -204,7 +204,8 @@ def test_client_that_leaves_a_stream_frees_its_rows(front: Front, checkpoints: t
     before = front.num_left
     asked = command(checkpoints[0], stream=True, max_tokens=MAX_TOKENS, n=7)
     with front.http.stream("POST", "/completions", json=asked) as answer:
-        next(answer.iter_raw())
+        pieces = answer.iter_raw()
+        next(pieces)
         assert front.num_writing == 7
     until(lambda: front.num_left == before + 1, 10)
     assert front.num_writing == 0
