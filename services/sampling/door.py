@@ -35,11 +35,16 @@ class SamplerDoor:
 def listen(app: ASGIApp, settings: Settings) -> None:
     """Serves `app` on a unix socket, or where UNROLL_SAMPLER_URL says, until SIGTERM."""
     url = settings.sampler_url or f"unix:{settings.sampler_socket}"
+    config = uvicorn.Config(
+        app,
+        http="h11",  # httptools, which comes with Ray Serve, reads headers of any size into memory
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
     if url.startswith("unix:"):
-        config = uvicorn.Config(app, log_config=None, log_level="warning", uds=url.removeprefix("unix:"))
+        config.uds = url.removeprefix("unix:")
     else:
-        config = uvicorn.Config(
-            app, log_config=None, log_level="warning", host=settings.sampler_host, port=urlsplit(url).port or 80
-        )
-    config.timeout_graceful_shutdown = _STOP_SECONDS
+        config.host, config.port = settings.sampler_host, urlsplit(url).port or 80
     uvicorn.Server(config).run()

@@ -64,6 +64,11 @@ def test_the_app_listens_on_loopback_alone(service: Service) -> None:
     assert listening == ["127.0.0.1"]
 
 
+def test_a_stranger_cannot_fill_the_memory_with_a_header(service: Service) -> None:
+    answer = httpx.get(f"{service.api.base_url}/healthz", headers={"x-long": "a" * 100_000})
+    assert answer.status_code == 400
+
+
 def test_metrics_tell_of_queue_and_training(service: Service, text: str) -> None:
     job = service.ended(service.submit(service.upload(text))["id"])
     assert job["state"] == "succeeded"
