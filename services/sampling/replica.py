@@ -66,27 +66,12 @@ class Replica:
 
     async def answer(self, path: str, headers: Headers, body: bytes) -> AsyncIterator[Head | bytes]:
         """The API's answer to a POST: its head, then its body in pieces. Cancelled, it gives up what it was writing."""
-        sent: asyncio.Queue[Message] = asyncio.Queue()
-        asked = iter([{"type": "http.request", "body": body}])
-
-        async def receive() -> Message:
-            if (message := next(asked, None)) is not None:
-                return message
-            await asyncio.Event().wait()  # a client that leaves is told by cancelling
-            return {"type": "http.disconnect"}
-
-        task = asyncio.ensure_future(self._app(_scope(path, headers), receive, sent.put))
-        task.add_done_callback(lambda _: sent.put_nowait({"type": "end"}))
+        reply = _Reply(body)
+        task = asyncio.ensure_future(self._app(_scope(path, headers), reply.receive, reply.send))
+        task.add_done_callback(reply.end)
         try:
-            while (message := await sent.get())["type"] != "end":
-                if message["type"] == "http.response.start":
-                    yield Head(message["status"], [(name, value) for name, value in message["headers"]])
-                    continue
-                if piece := message.get("body", b""):
-                    yield piece
-                if not message.get("more_body", False):
-                    return
-            task.result()
+            async for piece in reply.pieces():
+                yield piece
         finally:
             task.cancel()
             for failed in await asyncio.gather(task, return_exceptions=True):
@@ -98,6 +83,49 @@ class Replica:
         from prometheus_client import generate_latest
 
         return serve.get_replica_context().replica_id.unique_id, generate_latest(self._app.state.sampler.registry)
+
+
+class _Reply:
+    """What an ASGI app reads of one request, and says to it. Pieces that nobody has taken yet become one."""
+
+    def __init__(self, body: bytes) -> None:
+        self._asked = iter([{"type": "http.request", "body": body}])
+        self._said: list[Head | bytes] = []
+        self._has_news = asyncio.Event()
+        self._is_whole = self._has_ended = False
+
+    async def receive(self) -> Message:
+        if (message := next(self._asked, None)) is not None:
+            return message
+        await asyncio.Event().wait()  # a client that leaves is told by cancelling
+        raise AssertionError("unreachable: nobody sets it")
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._said.append(Head(message["status"], list(message["headers"])))
+        else:
+            self._said.append(message.get("body", b""))
+            self._is_whole = not message.get("more_body", False)
+        self._has_news.set()
+
+    def end(self, _: object) -> None:
+        """The app has returned, or failed."""
+        self._has_ended = True
+        self._has_news.set()
+
+    async def pieces(self) -> AsyncIterator[Head | bytes]:
+        """The head, then the body as it comes. Raises Unavailable where the app says no more in mid-answer."""
+        while self._said or not self._is_whole:
+            if self._has_ended and not (self._said or self._is_whole):
+                raise Unavailable("the sampler failed in mid-answer; its log says why")
+            await self._has_news.wait()
+            self._has_news.clear()
+            said, self._said = self._said, []
+            for head in said:
+                if isinstance(head, Head):
+                    yield head
+            if body := b"".join(piece for piece in said if isinstance(piece, bytes)):
+                yield body
 
 
 class Answer:
