@@ -7,11 +7,15 @@ one checkpoint go to one replica while it has room, so that they are written in 
 import asyncio
 import hashlib
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import ray
+from prometheus_client import generate_latest
 from ray import serve
 from ray.exceptions import RayActorError, RayError, TaskCancelledError
 from ray.serve.config import AutoscalingConfig
@@ -34,7 +38,7 @@ _UPSCALE_SECONDS = 10
 _DOWNSCALE_SECONDS = 300
 _HEALTH_SECONDS = 2
 _LOOK_SECONDS = 2
-_METRICS_SECONDS = 5
+_METRICS_SECONDS = 8
 _APPLICATION = "unroll-sampler"
 _ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 
@@ -80,8 +84,6 @@ class Replica:
 
     def metrics(self) -> tuple[str, bytes]:
         """Name of this replica, and its metrics as text."""
-        from prometheus_client import generate_latest
-
         return serve.get_replica_context().replica_id.unique_id, generate_latest(self._app.state.sampler.registry)
 
 
@@ -173,6 +175,8 @@ class Replicas:
         self._handle = handle
         self._stream = handle.options(method_name="answer", stream=True)
         self._name = name
+        self._looking = asyncio.Lock()
+        self._looked_at, self._has_any = -math.inf, False
 
     @classmethod
     def start(cls, settings: Settings) -> "Replicas":
@@ -198,10 +202,14 @@ class Replicas:
         return Answer(response, self)
 
     async def check(self) -> None:
-        """Raises Unavailable while no replica runs."""
-        with _told_as_ours():
-            if not await asyncio.to_thread(_num_running, self._name):
-                raise Unavailable("no replica of the sampler runs; try again in a moment")
+        """Raises Unavailable while no replica runs, as far as was seen in the last seconds."""
+        async with self._looking:
+            if time.monotonic() > self._looked_at + _LOOK_SECONDS:
+                with _told_as_ours():
+                    self._has_any = await asyncio.to_thread(_num_running, self._name) > 0
+                self._looked_at = time.monotonic()
+        if not self._has_any:
+            raise Unavailable("no replica of the sampler runs; try again in a moment")
 
     async def metrics(self) -> dict[str, bytes]:
         """Metrics of the replicas that answer."""
@@ -237,7 +245,8 @@ def _deployment(settings: Settings) -> serve.Deployment:
 def _fingerprint(settings: Settings) -> str:
     """Changes with whatever makes other replicas."""
     chosen = (settings.sampler_min_replicas, settings.sampler_max_replicas, settings.sampler_precision)
-    return hashlib.sha256(repr((*chosen, settings.state_seconds)).encode()).hexdigest()[:8]
+    told = repr((*chosen, settings.state_seconds, version("unroll-server")))
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
 def _num_running(name: str) -> int:
