@@ -270,6 +270,8 @@ def main() -> None:
     settings = Settings()
     config = uvicorn.Config(
         create_app(settings),
+        http="h11",  # httptools, which comes with Ray Serve, reads headers of any size into memory
+        ws="none",
         log_config=None,
         log_level="warning",
         server_header=False,

@@ -21,12 +21,15 @@ def main() -> None:
     """The command line; exits 0 or 1."""
     parser = argparse.ArgumentParser(prog="unroll", description="The service on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start everything and stay; Ctrl-C stops it")
+    up_command = commands.add_parser("up", help="start everything and stay; Ctrl-C stops it")
+    up_command.add_argument("--serve", action="store_true", help="run the sampler as Ray Serve replicas")
     commands.add_parser("down", help="stop the service that was started with `up`")
     doctor = commands.add_parser("doctor", help="look for what keeps the service from running here")
     doctor.add_argument("--queue", action="store_true", help="check what lies in Redis instead")
     asked = parser.parse_args()
     command, settings = asked.command, Settings()
+    if command == "up" and asked.serve:
+        settings = settings.model_copy(update={"sampler": "serve"})
     if command == "doctor":
         sys.exit(examine_queue(settings, say) if asked.queue else examine(settings, say))
     sys.exit(up(settings) if command == "up" else down(settings))

@@ -79,6 +79,25 @@ class Settings(BaseSettings):
         validation_alias="UNROLL_SAMPLER_HOST",
         description="Address the sampler listens on where it has a URL.",
     )
+    sampler: Literal["process", "serve"] = Field(
+        "process",
+        validation_alias="UNROLL_SAMPLER",
+        description="How `unroll up` runs the sampler: serve: as Ray Serve replicas on the cluster.",
+    )
+    sampler_min_replicas: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        validation_alias="UNROLL_SAMPLER_MIN_REPLICAS",
+        description="Replicas that are always there, one CPU each.",
+    )
+    sampler_max_replicas: int = Field(
+        4,
+        ge=1,
+        le=1024,
+        validation_alias="UNROLL_SAMPLER_MAX_REPLICAS",
+        description="Replicas that there may be while much is asked.",
+    )
     sampler_precision: Literal["fp32", "bf16", "int8"] = Field(
         "fp32",
         validation_alias="UNROLL_SAMPLER_PRECISION",
@@ -169,6 +188,14 @@ class Settings(BaseSettings):
         for network in networks:
             ipaddress.ip_network(network)
         return networks
+
+    @field_validator("sampler_max_replicas")
+    @classmethod
+    def _at_least_the_fewest(cls, most: int, info: ValidationInfo) -> int:
+        fewest: int | None = info.data.get("sampler_min_replicas")
+        if fewest is not None and most < fewest:
+            raise ValueError(f"is less than UNROLL_SAMPLER_MIN_REPLICAS={fewest}; raise it, or lower that one")
+        return most
 
     @field_validator("redis_url")
     @classmethod

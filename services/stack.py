@@ -60,10 +60,13 @@ class Stack:
         if settings.ray_address is None:
             say("starting Ray")
             self._prepare_ray()
-        sampler = self._add("sampler", _python("services.sampling.app"))
+        if settings.sampler == "process":
+            sampler = self._add("sampler", _python("services.sampling.app"))
         app = self._add("app", _python("services.app"))
         if settings.ray_address is None:
             self._await_ray()
+        if settings.sampler == "serve":
+            sampler = self._add("sampler", _python("services.sampling.front"))
         dispatcher = self._add("dispatcher", _python("workers.dispatcher"))
         self._wait(app, lambda: '"redis":"ok"' in _body(f"{self.url}/readyz"))
         self._wait(sampler, lambda: '"sampler":"ok"' in _body(f"{self.url}/readyz"))

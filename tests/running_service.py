@@ -27,8 +27,9 @@ TINY: dict[str, Any] = {
 class Service:
     """One running service. Use `running`; everything it starts ends with it."""
 
-    def __init__(self, home: Path, **settings: str) -> None:
+    def __init__(self, home: Path, *arguments: str, **settings: str) -> None:
         self.home = home
+        self.arguments = arguments
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("UNROLL_", "RAY_", "REDIS_"))},
             "UNROLL_HOME": str(home),
@@ -41,7 +42,7 @@ class Service:
     def start(self) -> None:
         """Starts it and returns when it says that it is up."""
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "services.local", "up"],
+            [sys.executable, "-P", "-m", "services.local", "up", *self.arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -130,10 +131,10 @@ class Service:
 
 
 @contextmanager
-def running(**settings: str) -> Iterator[Service]:
-    """A service on a new home with a short lease; stopped and removed at the end."""
+def running(*arguments: str, **settings: str) -> Iterator[Service]:
+    """A service on a new home with a short lease; stopped and removed at the end. `arguments` follow `up`."""
     home = Path(tempfile.mkdtemp(prefix="unroll-test-"))
-    service = Service(home, UNROLL_LEASE_SECONDS="5", **settings)
+    service = Service(home, *arguments, UNROLL_LEASE_SECONDS="5", **settings)
     try:
         service.start()
         yield service

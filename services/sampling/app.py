@@ -3,29 +3,27 @@
 Only the public process talks to it, and shows by a token that it is that; keys and tenants are settled there.
 """
 
-import hmac
 import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from urllib.parse import urlsplit
 
 import anyio.to_thread
 import torch
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from prometheus_client import generate_latest
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from rnncore.errors import AccessDenied, UnrollError
+from rnncore.errors import UnrollError
 from services.access import sampler_token
 from services.faults import error_answer, retry_after
 from services.hangups import while_awaited
 from services.limits import allow_many_sockets
 from services.logs import configure_logs
 from services.sampling.completion import CompletionAnswer
+from services.sampling.door import SamplerDoor, listen
 from services.sampling.sampler import Sampler
 from services.settings import Settings
 from services.wire import ExportCommand, InspectCommand, PredictCommand, SampleCommand
@@ -33,8 +31,6 @@ from services.wire import ExportCommand, InspectCommand, PredictCommand, SampleC
 log = logging.getLogger(__name__)
 
 _THREADS = 72
-_STOP_SECONDS = 3
-_COMMANDS = ("/completions", "/predict", "/inspect", "/export")
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -87,25 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def export(command: ExportCommand) -> Response:
         return Response(await sampler().export(command), media_type="application/octet-stream")
 
-    app.add_middleware(_Door, token=sampler_token(settings.secret))
+    app.add_middleware(SamplerDoor, token=sampler_token(settings.secret))
     return app
-
-
-class _Door:
-    """Commands come from the public process alone, which shows its token."""
-
-    def __init__(self, app: ASGIApp, *, token: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in _COMMANDS:
-            shown = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(shown, self._expected):
-                status, body = error_answer(AccessDenied("the sampler answers to the public process alone"))
-                await JSONResponse(body, status)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 class _Stream(StreamingResponse):
@@ -141,16 +120,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     settings = Settings()
-    app = create_app(settings)
-    url = settings.sampler_url or f"unix:{settings.sampler_socket}"
-    if url.startswith("unix:"):
-        config = uvicorn.Config(app, log_config=None, log_level="warning", uds=url.removeprefix("unix:"))
-    else:
-        config = uvicorn.Config(
-            app, log_config=None, log_level="warning", host=settings.sampler_host, port=urlsplit(url).port or 80
-        )
-    config.timeout_graceful_shutdown = _STOP_SECONDS
-    uvicorn.Server(config).run()
+    listen(create_app(settings), settings)
 
 
 if __name__ == "__main__":

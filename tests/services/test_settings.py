@@ -43,11 +43,19 @@ def test_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         ("UNROLL_MAX_UPLOAD_BYTES", "0"),
         ("UNROLL_REDIS_DURABILITY", "hoped for"),
         ("UNROLL_TRAINERS", "0"),
+        ("UNROLL_SAMPLER", "threads"),
+        ("UNROLL_SAMPLER_MIN_REPLICAS", "0"),
     ],
 )
 def test_setting_out_of_bounds_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError, match=name):
+        Settings()
+
+
+def test_fewest_replicas_are_no_more_than_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNROLL_SAMPLER_MIN_REPLICAS", "5")
+    with pytest.raises(ValidationError, match="is less than UNROLL_SAMPLER_MIN_REPLICAS=5"):
         Settings()
 
 

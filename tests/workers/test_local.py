@@ -1,5 +1,6 @@
 """`unroll up` on one machine, seen from beside it."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -62,6 +63,12 @@ def test_the_app_listens_on_loopback_alone(service: Service) -> None:
     (app,) = [process for process in service.family() if "services.app" in process.cmdline()]
     listening = [c.laddr.ip for c in app.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     assert listening == ["127.0.0.1"]
+
+
+def test_a_stranger_cannot_fill_the_memory_with_a_header(service: Service) -> None:
+    with contextlib.suppress(httpx.TransportError):  # it may hang up while we still write
+        answer = httpx.get(f"{service.api.base_url}/healthz", headers={"x-long": "a" * 1_000_000})
+        assert answer.status_code == 400
 
 
 def test_metrics_tell_of_queue_and_training(service: Service, text: str) -> None:
