@@ -38,6 +38,7 @@ _UPSCALE_SECONDS = 10
 _DOWNSCALE_SECONDS = 300
 _HEALTH_SECONDS = 2
 _LOOK_SECONDS = 2
+_STATUS_SECONDS = 5
 _METRICS_SECONDS = 8
 _APPLICATION = "unroll-sampler"
 _ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
@@ -206,7 +207,8 @@ class Replicas:
         async with self._looking:
             if time.monotonic() > self._looked_at + _LOOK_SECONDS:
                 with _told_as_ours():
-                    self._has_any = await asyncio.to_thread(_num_running, self._name) > 0
+                    looked = asyncio.to_thread(_num_running, self._name)
+                    self._has_any = await asyncio.wait_for(looked, _STATUS_SECONDS) > 0
                 self._looked_at = time.monotonic()
         if not self._has_any:
             raise Unavailable("no replica of the sampler runs; try again in a moment")
