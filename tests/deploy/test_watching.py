@@ -1,5 +1,6 @@
 """Prometheus and Grafana as they are written: read by promtool, and asking for nothing that nobody counts."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -9,9 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.core import Metric
 
 from services.exporter.table import METRICS
-from services.sampling.app import Sampler
+from services.sampling.sampler import Sampler
 from services.settings import Settings
 from workers.dispatcher import CLAIMS, TRAINERS
 
@@ -54,11 +56,19 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     families = [family for one in (CLAIMS, TRAINERS) for family in one.describe()]
     labels = {"unroll_dispatcher_claims": {"start"}, "unroll_trainers": {"state"}}
     labels |= {"unroll_sample_requests": {"outcome", "stream"}}
-    for family in (*families, *Sampler(settings).registry.collect()):
+    for family in (*families, *asyncio.run(_families_of_the_sampler(settings))):
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
         for suffix in suffixes:
             found[family.name + suffix] = labels.get(family.name, set()) | ({"le"} if suffix == "_bucket" else set())
     return found
+
+
+async def _families_of_the_sampler(settings: Settings) -> list[Metric]:
+    sampler = Sampler(settings)
+    try:
+        return list(sampler.registry.collect())
+    finally:
+        sampler.close()
 
 
 def test_every_metric_that_is_asked_for_is_counted(expressions: dict[str, str], counted: dict[str, set[str]]) -> None:
