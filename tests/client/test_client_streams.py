@@ -1,7 +1,7 @@
 """Server-sent events however they are cut, and how long a lost stream is looked for."""
 
 import pytest
-from fake_unroll_server import DONE, Reply, answer, listed, record, refused, stream
+from fake_unroll_server import DONE, JOB, Reply, answer, listed, metrics, record, refused, stream
 from unroll import Client, NotFoundError, ProtocolError, QuotaError, ServerUnreachableError, ServiceUnavailableError
 from unroll.connection import Connection
 from unroll.sse import ServerSentEvent, follow, parse
@@ -139,3 +139,12 @@ def test_answer_of_another_program_is_told_as_such(server, reply):
     server.on("GET", "/v1/jobs/job-1", reply)
     with Client() as client, pytest.raises(ProtocolError):
         client.jobs.get("job-1")
+
+
+def test_follow_gives_events_alone_and_watch_the_keep_alives_too(server):
+    frames = (": keep-alive\n\n", metrics(3, 100), ": keep-alive\n\n", DONE)
+    server.on("GET", f"/v1/jobs/{JOB}/events", stream(*frames), stream(*frames))
+    with Client() as client:
+        followed, watched = list(client.jobs.follow(JOB)), list(client.jobs.watch(JOB))
+    assert [event.type for event in followed] == ["metrics"]
+    assert [event and event.type for event in watched] == [None, "metrics", None]

@@ -29,7 +29,7 @@ def run(client: Client, job: str, *, as_json: bool = False, timeout_seconds: flo
     """
     progress = JobProgress(client.jobs.get(job))
     view = _view(progress, as_json=as_json)
-    with view, closing(client.jobs.follow(job, timeout_seconds=timeout_seconds, on_outage=note)) as events:
+    with view, closing(client.jobs.watch(job, timeout_seconds=timeout_seconds, on_outage=note)) as events:
         view.refresh()
         for event in events:
             if event is not None:

@@ -88,7 +88,7 @@ def logs(
         if not follow:
             return
         fetched = time.monotonic()
-        with closing(client.jobs.follow(job, on_outage=note)) as events:
+        with closing(client.jobs.watch(job, on_outage=note)) as events:
             for _ in events:
                 if time.monotonic() - fetched >= SECONDS_BETWEEN_LOGS:
                     seen = _print_new(seen, client.jobs.logs(job))

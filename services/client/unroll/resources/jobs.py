@@ -64,7 +64,14 @@ class Jobs:
         """What happened so far, oldest first."""
         return self._transport.pages(Event, f"{_path(job)}/events", limit=limit)
 
-    def follow(
+    def follow(self, job: str, **options: Any) -> Generator[Event, None, None]:
+        """What happened and happens, up to the job's end; options and exceptions are those of `watch`."""
+        with closing(self.watch(job, **options)) as events:
+            for event in events:
+                if event is not None:
+                    yield event
+
+    def watch(
         self,
         job: str,
         *,
@@ -73,7 +80,7 @@ class Jobs:
         timeout_seconds: float | None = None,
         on_outage: Callable[[str], None] | None = None,
     ) -> Generator[Event | None, None, None]:
-        """What happened and happens, up to the job's end; None for each keep-alive.
+        """As `follow`, and None for each keep-alive: for whoever shows that time passes.
 
         Raises ServerUnreachableError, WaitTimeoutError and the APIError of a refusal, as `unroll.sse.follow` does.
         """
@@ -94,7 +101,7 @@ class Jobs:
 
         Raises JobFailedError, JobCancelledError, WaitTimeoutError, ServerUnreachableError.
         """
-        with closing(self.follow(job, timeout_seconds=timeout_seconds)) as events:
+        with closing(self.watch(job, timeout_seconds=timeout_seconds)) as events:
             for _ in events:
                 pass
         return succeeded(self.get(job))
