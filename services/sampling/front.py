@@ -2,9 +2,13 @@
 same as `services.sampling.app`: same address, token, commands and answers. Knows no model, no torch and no Ray.
 """
 
+import asyncio
 import json
 import logging
+import os
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -30,6 +34,9 @@ from services.settings import Settings
 log = logging.getLogger(__name__)
 
 _EVENTS = b"text/event-stream"
+_LOOK_SECONDS = 2.0
+_PATIENCE_SECONDS = 15.0
+_LOST = 75  # os.EX_TEMPFAIL: the exit status of a front without a cluster
 _PASSED_ON = (b"authorization", b"content-type", b"traceparent")
 
 
@@ -65,12 +72,30 @@ def create_front(settings: Settings, replicas: Replicas) -> Starlette:
         seconds = retry_after(error)
         return JSONResponse(body, status, {"retry-after": seconds} if seconds else None)
 
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        watch = asyncio.create_task(_end_without_cluster(replicas))
+        yield
+        watch.cancel()
+
     routes = [Route("/healthz", healthz), Route("/metrics", metrics)]
     return Starlette(
         routes=[*routes, *(Route(path, command, methods=["POST"]) for path in COMMANDS)],
+        lifespan=lifespan,
         exception_handlers={UnrollError: refused},
         middleware=[Middleware(SamplerDoor, token=sampler_token(settings.secret))],
     )
+
+
+async def _end_without_cluster(replicas: Replicas) -> None:
+    """Ends this process where its cluster is gone for good: whoever starts it again lets it find the next one."""
+    heard_at = time.monotonic()
+    while time.monotonic() - heard_at < _PATIENCE_SECONDS:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if await replicas.is_reachable():
+            heard_at = time.monotonic()
+    log.error("the cluster has not answered for %.0f s: ending this process", _PATIENCE_SECONDS)
+    os._exit(_LOST)
 
 
 class _Passed(StreamingResponse):

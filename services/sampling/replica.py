@@ -213,6 +213,14 @@ class Replicas:
         if not self._has_any:
             raise Unavailable("no replica of the sampler runs; try again in a moment")
 
+    async def is_reachable(self) -> bool:
+        """Whether the cluster says anything at all, be it that no replica runs."""
+        try:
+            await self.check()
+        except Unavailable:
+            return time.monotonic() <= self._looked_at + _LOOK_SECONDS
+        return True
+
     async def metrics(self) -> dict[str, bytes]:
         """Metrics of the replicas that answer."""
         answers = self._handle.broadcast("metrics").results_async(timeout_s=_METRICS_SECONDS, return_exceptions=True)

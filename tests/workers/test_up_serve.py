@@ -69,3 +69,11 @@ def test_no_port_of_a_replica_answers_a_stranger(serving: Service) -> None:
                 call(b"", timeout=10)
         codes.append(refused.value.code().name)
     assert sorted(codes) == ["UNAUTHENTICATED", "UNIMPLEMENTED"]
+
+
+@pytest.mark.timeout(400)
+def test_a_killed_cluster_comes_back_with_its_replicas(serving: Service, model: str) -> None:
+    for one in serving.family():
+        if one.name() in ("raylet", "gcs_server"):
+            one.kill()
+    wait_for(lambda: _answers(serving, model), 240, lambda: "the sampler to answer again")
