@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
-import socket
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,14 +17,13 @@ import httpx
 import openai
 import pytest
 import ray
-from api_service import Api, Trained, serving
+from api_service import Api, Trained
 from prometheus_client.parser import text_string_to_metric_families
 from ray.cluster_utils import Cluster
 
 from services.access import sampler_token
+from services.processes import Child
 from services.sampling.app import create_app
-from services.sampling.front import create_front
-from services.sampling.replica import Replicas
 from services.settings import Settings
 from services.wire import MAX_TOKENS
 
@@ -33,11 +33,19 @@ Until = Callable[..., Any]
 
 
 class Front:
-    """The front under uvicorn, spoken to as the public process does."""
+    """The front's process, spoken to as the public process does. In ours, Serve would outlive the cluster."""
 
-    def __init__(self, settings: Settings, socket_path: Path) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, socket_path: Path, log_path: Path) -> None:
         self.settings = settings
-        self.replicas = Replicas.start(settings)
+        self._cluster = cluster
+        environment = os.environ | {
+            "UNROLL_STORAGE": settings.storage_url,
+            "UNROLL_SAMPLER_URL": f"unix:{socket_path}",
+            "UNROLL_SAMPLER_MIN_REPLICAS": str(REPLICAS),
+            "RAY_ADDRESS": cluster.address,
+        }
+        command = [sys.executable, "-P", "-m", "services.sampling.front"]
+        self.process = Child("front", command, environment, log_path)
         self.http = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(socket_path)),
             base_url="http://sampler",
@@ -74,15 +82,19 @@ class Front:
         (owner,) = [name for name, number in after.items() if number > before.get(name, 0.0)]
         return owner
 
-    def kill(self, replica: str) -> None:
-        """SIGKILL of its process."""
-        (name,) = [
-            actor["name"]
-            for actor in ray.util.list_named_actors(all_namespaces=True)
-            if actor["name"].startswith("SERVE_REPLICA::") and actor["name"].endswith(f"#{replica}")
-        ]
-        pid = ray.get(ray.get_actor(name, namespace="serve").__ray_call__.remote(lambda _: os.getpid()))
-        os.kill(pid, signal.SIGKILL)
+    def pid(self, replica: str) -> int:
+        """Its process. Finding it takes seconds: do it before a moment that counts."""
+        ray.init(address=self._cluster.address, log_to_driver=False, logging_level=logging.WARNING)
+        try:
+            (name,) = [
+                actor["name"]
+                for actor in ray.util.list_named_actors(all_namespaces=True)
+                if actor["name"].startswith("SERVE_REPLICA::") and actor["name"].endswith(f"#{replica}")
+            ]
+            actor = ray.get_actor(name, namespace="serve")
+            return int(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())))
+        finally:
+            ray.shutdown()
 
 
 def command(checkpoint: str, **asked: Any) -> dict[str, Any]:
@@ -104,20 +116,23 @@ def cluster(settings: Settings) -> Iterator[Cluster]:
             cluster.wait_for_nodes()
             yield cluster
         finally:
-            ray.shutdown()
             cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
-def running_front(cluster: Cluster, settings: Settings, sampler_socket: Path, until: Until) -> Iterator[Front]:
-    front = Front(
-        settings.model_copy(update={"ray_address": cluster.address, "sampler_min_replicas": REPLICAS}), sampler_socket
-    )
-    bound = socket.socket(socket.AF_UNIX)
-    bound.bind(str(sampler_socket))
-    with serving(create_front(front.settings, front.replicas), bound, until), front.http:
-        yield front
-    sampler_socket.unlink()
+def running_front(
+    cluster: Cluster, settings: Settings, sampler_socket: Path, short_folder: Path, until: Until
+) -> Iterator[Front]:
+    front = Front(settings, cluster, sampler_socket, short_folder / "front.log")
+    front.process.start()
+    try:
+        until(lambda: sampler_socket.exists() or front.process.has_ended(), 120)
+        assert not front.process.has_ended(), front.process.log_tail()
+        with front.http:
+            yield front
+    finally:
+        front.process.stop()
+        sampler_socket.unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -224,7 +239,7 @@ def test_client_that_leaves_before_the_answer_frees_its_rows(
 def test_killed_replica_breaks_its_own_streams_alone(front: Front, checkpoints: tuple[str, str]) -> None:
     theirs, others = checkpoints
     asked = [{"checkpoint": name, "seed": seed, "max_tokens": LONG} for name in checkpoints for seed in (3, 5, 7)]
-    victim = front.owner(theirs)
+    victim = front.pid(front.owner(theirs))
     have_begun, is_killed = Barrier(len(asked) + 1), Barrier(len(asked) + 1)
 
     def read(one: dict[str, Any]) -> list[Any]:
@@ -238,7 +253,7 @@ def test_killed_replica_breaks_its_own_streams_alone(front: Front, checkpoints: 
     with ThreadPoolExecutor(len(asked)) as pool:
         streams = pool.map(read, asked)
         have_begun.wait()
-        front.kill(victim)
+        os.kill(victim, signal.SIGKILL)
         is_killed.wait()
         ends = [(text_in(frames), frames[-1]) for frames in streams]
         again = [text_of(answer) for answer in pool.map(lambda one: front.ask(**one), asked)]
@@ -256,7 +271,7 @@ def test_killed_replica_breaks_its_own_streams_alone(front: Front, checkpoints: 
 def test_state_of_a_killed_replica_is_gone_on_from_by_another(front: Front, checkpoints: tuple[str, str]) -> None:
     asked = {"max_tokens": 13, "temperature": 0}
     first = front.ask(checkpoints[0], state=True, **asked).json()["choices"][0]
-    front.kill(front.owner(checkpoints[0]))
+    os.kill(front.pid(front.owner(checkpoints[0])), signal.SIGKILL)
     second = text_of(front.ask(checkpoints[0], prompt="", state=first["state"], **asked))
     whole = plain(front.settings, command(checkpoints[0], max_tokens=26, temperature=0))
     assert [first["text"] + second] == whole
@@ -267,21 +282,22 @@ def test_openai_client_has_its_text_although_the_replica_is_killed(
 ) -> None:
     path = front.settings.storage_url
     (checkpoint,) = [str(found.parent.relative_to(path)) for found in Path(path).rglob("manifest.json")]
-    victim = front.owner(checkpoint)
+    owner = front.owner(checkpoint)
+    victim = front.pid(owner)
     with openai.OpenAI(api_key=api.key, base_url=f"{api.client.base_url}/v1", max_retries=5) as client:
         with ThreadPoolExecutor(1) as pool:
             asked: dict[str, Any] = {"model": model, "prompt": "the", "seed": 3, "max_tokens": LONG}
             answer = pool.submit(client.completions.create, **asked)
-            while not front.samples("unroll_sample_batch_size").get(victim):
+            while not front.samples("unroll_sample_batch_size").get(owner):
                 assert not answer.done()
-            front.kill(victim)
+            os.kill(victim, signal.SIGKILL)
             text = answer.result().choices[0].text
         assert text == client.completions.create(**asked).choices[0].text
 
 
 def test_nobody_waits_in_vain_while_no_replica_runs(front: Front, checkpoints: tuple[str, str], until: Until) -> None:
-    for replica in front.samples("unroll_sample_batch_size"):
-        front.kill(replica)
+    for pid in list(map(front.pid, front.samples("unroll_sample_batch_size"))):
+        os.kill(pid, signal.SIGKILL)
     answer = front.ask(checkpoints[0])
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["error"]["code"] == "unavailable"
