@@ -13,6 +13,7 @@ import math
 import statistics
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +61,8 @@ def main() -> None:
         dataset = service.upload(options.text.read_text())
         job = trained(service, dataset, options.hidden, steps=20)
         keys = [service.api.post("/v1/keys", json={"name": f"key {n}", "scopes": ["sample"]}) for n in range(8)]
-        asking = Asking(service, [key.raise_for_status().json()["key"] for key in keys], job["id"])
+        url = service.api.base_url
+        asking = Asking(url.host, url.port, [key.raise_for_status().json()["key"] for key in keys], job["id"])
         missed = rates(service, asking, job, options.streams)
         missed += scored(service, job, options.text.read_text())
         stalls(service, dataset, asking)
@@ -69,21 +71,23 @@ def main() -> None:
     sys.exit(1 if missed else 0)
 
 
-def trained(service: Service, dataset: str, hidden: int, *, steps: int) -> dict[str, Any]:
+def trained(service: Service, dataset: str, hidden: int, *, steps: int, validation: float = 0.1) -> dict[str, Any]:
     """The record of a job that has ended."""
     model = {"cell": "lstm", "hidden_size": hidden, "num_layers": 2, "embedding_size": 128}
     train = {"batch_size": 32, "tbptt_steps": 64, "max_steps": steps, "precision": "fp32"}
+    train |= {"validation_fraction": validation}
     record = service.api.post("/v1/jobs", json={"dataset": dataset, "model": model, "train": train})
     return service.ended(record.raise_for_status().json()["id"], 600)
 
 
+@dataclass(frozen=True)
 class Asking:
     """Clients of the public process, as light as they can be: a socket each, and no library."""
 
-    def __init__(self, service: Service, keys: list[str], model: str) -> None:
-        self._host, self._port = service.api.base_url.host, service.api.base_url.port
-        self._keys = keys
-        self.model = model
+    host: str
+    port: int | None
+    keys: list[str]
+    model: str
 
     def at_once(self, number: int, max_tokens: int) -> list[Heard]:
         """So many streams at the same time."""
@@ -95,13 +99,13 @@ class Asking:
 
     async def stream(self, number: int, max_tokens: int, *, leave_after: int | None = None) -> Heard:
         """One stream; `leave_after` so many chunks its client hangs up."""
-        key = self._keys[number // STREAMS_OF_KEY % len(self._keys)]
+        key = self.keys[number // STREAMS_OF_KEY % len(self.keys)]
         body = {"model": self.model, "prompt": "ROMEO:", "max_tokens": max_tokens, "seed": number, "stream": True}
         raw = json.dumps(body)
-        reader, writer = await asyncio.open_connection(self._host, self._port, limit=1 << 20)
+        reader, writer = await asyncio.open_connection(self.host, self.port, limit=1 << 20)
         asked_at, chunks = time.perf_counter(), []
         writer.write(
-            f"POST /v1/completions HTTP/1.1\r\nhost: {self._host}\r\nauthorization: Bearer {key}\r\n"
+            f"POST /v1/completions HTTP/1.1\r\nhost: {self.host}\r\nauthorization: Bearer {key}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(raw)}\r\n\r\n{raw}".encode()
         )
         try:
@@ -202,15 +206,13 @@ def scored(service: Service, job: dict[str, Any], text: str) -> int:
 
 def stalls(service: Service, dataset: str, asking: Asking) -> None:
     """The longest pause of a running stream while a larger model is loaded."""
-    large = trained(service, dataset, 1536, steps=1)
+    large = trained(service, dataset, 1536, steps=1, validation=0.005)
 
     async def while_loading() -> tuple[Heard, float]:
         async def load() -> float:
             await asyncio.sleep(0.5)
             began_at = time.perf_counter()
-            other = Asking.__new__(Asking)
-            other.__dict__ |= asking.__dict__ | {"model": large["id"]}
-            await other.stream(64, 1)
+            await replace(asking, model=large["id"]).stream(64, 1)
             return time.perf_counter() - began_at
 
         return await asyncio.gather(asking.stream(0, 2000), load())
@@ -230,8 +232,8 @@ def conversations(service: Service, job: dict[str, Any]) -> None:
     asked = {"model": job["id"], "max_tokens": 2, "state": True, "n": 16}
     service.api.post("/v1/completions", json=asked | {"prompt": "ROMEO:"}).raise_for_status()
     before = sampler.memory_info().rss
-    for number in range(CONVERSATIONS // 16):
-        answer = service.api.post("/v1/completions", json=asked | {"prompt": f"{number % 9}" if False else "JULIET:"})
+    for _ in range(CONVERSATIONS // 16):
+        answer = service.api.post("/v1/completions", json=asked | {"prompt": "JULIET:"})
         handles += [choice["state"] for choice in answer.raise_for_status().json()["choices"]]
     grown = sampler.memory_info().rss - before
     size = statistics.mean(map(len, handles))
