@@ -18,7 +18,7 @@ from rnncore.sampling import Choices, log_probabilities
 from rnncore.stepper import Stepper
 from services.sampling.handles import Context
 from services.sampling.prefixes import BLOCK_SYMBOLS, PrefixCache
-from services.sampling.row import Kept, Row, Score
+from services.sampling.row import FinishReason, Kept, Row, Score
 
 _READ_AT_ONCE = 64
 _MOST_STEPS = 64
@@ -261,25 +261,25 @@ class Lane:
         if row.watch is None:
             return
         row.watch.add(row.written[-1:])
-        if row.watch.has_stopped:
-            row.finish_reason = "stop"
-        elif row.wants_state and not row.watch.holds_text:
+        if row.wants_state and not (row.watch.has_stopped or row.watch.holds_text):
             row.kept = Kept(self._batch.state(number), [], len(row.written) - 1)
 
     def _end_written(self, turn: Turn) -> None:
         for number in reversed(range(len(self._writing))):
             row = self._writing[number]
-            if row.finish_reason is None and row.num_left <= 0:
-                row.finish_reason = "length"
-            if row.finish_reason is not None:
+            reason: FinishReason | None = "length" if row.num_left <= 0 else None
+            if row.watch is not None and row.watch.has_stopped:
+                reason = "stop"
+            if reason is not None:
                 if row.wants_state:
-                    row.context = self._context(number, row)
+                    row.context = self._context(number, row, reason)
+                row.finish_reason = reason  # last: whoever sees it reads the rest
                 turn.gone.append(row)
                 self._leave(number)
 
-    def _context(self, number: int, row: Row) -> Context:
+    def _context(self, number: int, row: Row, reason: FinishReason) -> Context:
         """Where the text that is given out ends: what a stop string cut off is not part of the conversation."""
-        if row.finish_reason == "length" or row.watch is None or row.kept is None:
+        if reason == "length" or row.watch is None or row.kept is None:
             return Context(self._batch.state(number).numpy(), np.array(row.written[-1:]))
         kept = row.kept
         return Context(kept.state_S.numpy(), np.array(kept.unread + row.written[kept.place : row.watch.num_kept]))

@@ -312,3 +312,24 @@ def test_closed_batcher_leaves_nobody_waiting() -> None:
     waiter.until(lambda: bool(long.written))
     batcher.close()
     assert isinstance(long.error, Overloaded)
+
+
+class Ending(Row):
+    """A row that can be seen to have ended only once all is there that goes with it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        assert name != "finish_reason" or value is None or self.context is not None
+        super().__setattr__(name, value)
+
+
+@pytest.mark.parametrize(("max_tokens", "stop"), [(0, ()), (9, ()), (900, ("a", "b"))])
+def test_row_that_has_ended_has_the_state_that_was_wanted(max_tokens: int, stop: tuple[str, ...]) -> None:
+    ending = Ending(
+        key="k",
+        ids=np.array(PROMPT),
+        parameters=SamplingParameters(seed=1, max_tokens=max_tokens, stop=stop),
+        watch=Writer(VOCABULARY, stop) if stop else None,
+        wants_state=True,
+    )
+    alone(ending)
+    assert ending.finish_reason == ("stop" if stop else "length")
