@@ -117,13 +117,6 @@ class Choices:
             counts_BV[self._rows[:num_rows], chosen_B] += 1
         return torch.from_numpy(chosen_B)
 
-    def likeliest(self, log_probabilities_V: Tensor, count: int) -> list[tuple[int, float]]:
-        """The `count` likeliest symbols and their log-probabilities, the likeliest first; none that is banned."""
-        values_V = log_probabilities_V.numpy(force=True).copy()
-        values_V[self._banned] = -np.inf
-        order = np.argsort(-values_V, kind="stable")[: min(count, len(values_V) - len(self._banned))]
-        return [(int(symbol), float(values_V[symbol])) for symbol in order]
-
     def _draw(self, scores_BV: _Floats) -> _Ids:
         """By inverse cumulative distribution, from one uniform number a row."""
         scaled_BV = (scores_BV - scores_BV.max(axis=1, keepdims=True)) / self._temperature_B1[: self.num_rows]

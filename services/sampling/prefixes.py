@@ -20,9 +20,6 @@ class PrefixCache:
         self.num_bytes = 0
         self.num_hits = self.num_misses = 0
 
-    def __len__(self) -> int:
-        return len(self._states)
-
     def longest(self, parameters: str, ids: NDArray[np.int64]) -> tuple[int, Tensor | None]:
         """How many of the first symbols of `ids` are known, and the state behind them; (0, None) for none."""
         for length, key in reversed(list(_keys(parameters, ids))):

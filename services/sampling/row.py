@@ -3,7 +3,6 @@
 The batcher alone writes to a row; its lists only grow, so that a reader on another thread sees a true beginning.
 """
 
-import time
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -56,7 +55,6 @@ class Row:
     siblings: list["Row"] = field(default_factory=list)
     """Rows that go on from the same ids; they are not read again."""
 
-    asked_at: float = field(default_factory=time.monotonic)
     written: list[int] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     prompt_scores: list[Score] = field(default_factory=list)

@@ -154,26 +154,19 @@ def test_prompt_is_not_penalised(stepper: Stepper) -> None:
     assert text(stepper, prompt, temperature=0, max_tokens=1, presence_penalty=2.0, frequency_penalty=2.0) == plain
 
 
-def test_banned_symbol_is_never_chosen_nor_named() -> None:
+def test_banned_symbol_is_never_chosen() -> None:
     choices = Choices(1, 4, banned=[2])
     logits_BV = torch.tensor([[1.0, 2.0, 9.0, 1.5]])
     for parameters in (SamplingParameters(temperature=0), SamplingParameters(seed=1, logit_bias=((2, 100.0),))):
         choices.join(parameters)
         assert 2 not in [int(choices.choose(logits_BV)) for _ in range(100)]
         choices.leave(0)
-    named = choices.likeliest(log_probabilities(logits_BV)[0], 4)
-    assert [symbol for symbol, _ in named] == [1, 3, 0]
 
 
 def test_log_probabilities_are_of_the_network_s_own_distribution() -> None:
     logits_BV = torch.randn(5, 11, generator=torch.Generator().manual_seed(1)) * 5
     torch.testing.assert_close(log_probabilities(logits_BV), logits_BV.log_softmax(dim=1))
     assert torch.equal(log_probabilities(logits_BV)[3:4], log_probabilities(logits_BV[3:4]))
-
-
-def test_likeliest_symbols_come_first_and_equal_ones_in_the_order_of_the_vocabulary() -> None:
-    named = Choices(1, 4).likeliest(torch.tensor([-1.0, -0.5, -3.0, -0.5]), 3)
-    assert named == [(1, -0.5), (3, -0.5), (0, -1.0)]
 
 
 # Many rows
