@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import anyio.to_thread
-import httpx
 import structlog
 import uvicorn
 from fastapi import FastAPI, Request
@@ -20,10 +19,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from rnncore.errors import Forbidden, NotFound, Unavailable, UnrollError
-from services.access import SAFE_METHODS, Access, sampler_token
+from services.access import SAFE_METHODS, Access
 from services.api import completions, datasets, jobs, keys, models, tenants, usage, webhooks
 from services.api.openai import files, fine_tuning
 from services.api.rooms import Rooms
+from services.api.sampler_client import SamplerClient
 from services.api.turnstile import Turnstile
 from services.door import Door
 from services.exporter.collector import QueueCollector
@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks=webhooks_of_tenants,
         events=EventStream(settings.redis_url or ""),
         storage=Storage(settings.storage_url, reserve_bytes=settings.reserve_bytes),
-        sampler=_sampler(settings),
+        sampler=SamplerClient(settings),
         turnstile=Turnstile(_ANSWERS_AT_ONCE),
     )
 
@@ -93,7 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         if messenger:
             await run_in_threadpool(messenger.stop)
-        await rooms.sampler.aclose()
+        await rooms.sampler.close()
         await rooms.events.close()
         scripts.close()
 
@@ -129,19 +129,6 @@ def _snapshot(scripts: RedisScripts) -> QueueSnapshot | None:
         return queue_snapshot(scripts)
     except Unavailable:
         return None
-
-
-def _sampler(settings: Settings) -> httpx.AsyncClient:
-    url = settings.sampler_url or f"unix:{settings.sampler_socket}"
-    uds = url.removeprefix("unix:") if url.startswith("unix:") else None
-    return httpx.AsyncClient(
-        base_url="http://sampler" if uds else url,
-        transport=httpx.AsyncHTTPTransport(
-            uds=uds, limits=httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        ),
-        timeout=httpx.Timeout(600, connect=2),
-        headers={"authorization": f"Bearer {sampler_token(settings.secret)}"},
-    )
 
 
 def _add_faults(app: FastAPI) -> None:
@@ -187,9 +174,9 @@ def _add_health(app: FastAPI, rooms: Rooms, registry: CollectorRegistry) -> None
         except UnrollError as error:
             checks["redis"] = str(error)
         try:
-            (await rooms.sampler.get("/healthz", timeout=2)).raise_for_status()
-        except httpx.HTTPError as error:
-            checks["sampler"] = f"does not answer ({type(error).__name__})"
+            await rooms.sampler.check()
+        except UnrollError as error:
+            checks["sampler"] = str(error)
         is_ready = checks["redis"] == "ok"
         body = {"status": "ok" if is_ready else "unavailable", "checks": checks, "version": VERSION}
         return JSONResponse(body, 200 if is_ready else 503)

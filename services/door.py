@@ -93,19 +93,22 @@ class Door:
         self._check_origin(scope["method"], request.headers)
         if self._own_guard(path):
             return
-        key = await self._key(request)
+        scope["state"]["key"] = await run_in_threadpool(self._admitted, request)
+
+    def _admitted(self, request: HTTPConnection) -> ApiKey:
+        key = self._key(request)
         if key is None:
             raise AccessDenied(
                 "no valid API key; send 'Authorization: Bearer KEY' (the first key lies in UNROLL_HOME/api_key)"
             )
-        await run_in_threadpool(self._access.admit, key, scope["method"], path)
-        scope["state"]["key"] = key
+        self._access.admit(key, request.scope["method"], request.scope["path"])
+        return key
 
-    async def _key(self, request: HTTPConnection) -> ApiKey | None:
+    def _key(self, request: HTTPConnection) -> ApiKey | None:
         scheme, _, raw = request.headers.get("authorization", "").partition(" ")
         if scheme:
-            return await run_in_threadpool(self._access.check, raw.strip()) if scheme.lower() == "bearer" else None
-        return await run_in_threadpool(self._session, request)
+            return self._access.check(raw.strip()) if scheme.lower() == "bearer" else None
+        return self._session(request)
 
     def _check_host(self, headers: Headers) -> None:
         host = _without_port(headers.get("host", ""))

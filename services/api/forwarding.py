@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
-import httpx
+import aiohttp
 from anyio import CancelScope
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ValidationError
@@ -12,6 +12,7 @@ from starlette.types import Receive
 
 from rnncore.errors import Unavailable
 from services.api.rooms import ErrorAnswer, Rooms
+from services.api.sampler_client import telling_of_absence
 from services.hangups import while_awaited
 
 _FRAME_END = b"\n\n"
@@ -44,8 +45,8 @@ async def forward_stream(
     """
     async with AsyncExitStack() as stack:
         stack.callback(rooms.turnstile.enter(key_id))
-        answer = await _ask(rooms, path, command, stack)
-        if answer.status_code != 200:
+        answer = await stack.enter_async_context(rooms.sampler.ask(path, command))
+        if answer.status != 200:
             return await _whole(answer)
         frames = _passed_on(answer, stack.pop_all(), count, wants_usage=wants_usage)
         return StreamingResponse(frames, media_type="text/event-stream")
@@ -57,34 +58,20 @@ def tokens_in(body: bytes) -> int:
     return tokens
 
 
-async def _ask(rooms: Rooms, path: str, command: BaseModel, stack: AsyncExitStack) -> httpx.Response:
-    try:
-        request = rooms.sampler.stream("POST", path, json=command.model_dump(mode="json"))
-        return await stack.enter_async_context(request)
-    except httpx.TransportError as error:
-        raise _away(error) from error
-
-
 async def _ask_whole(rooms: Rooms, path: str, command: BaseModel, stack: AsyncExitStack) -> Response:
-    return await _whole(await _ask(rooms, path, command, stack))
+    return await _whole(await stack.enter_async_context(rooms.sampler.ask(path, command)))
 
 
-async def _whole(answer: httpx.Response) -> Response:
-    try:
-        body = await answer.aread()
-    except httpx.TransportError as error:
-        raise _away(error) from error
-    is_ok = answer.status_code == 200
+async def _whole(answer: aiohttp.ClientResponse) -> Response:
+    with telling_of_absence():
+        body = await answer.read()
+    is_ok = answer.status == 200
     if not is_ok and not _is_error_answer(body):
         raise Unavailable("the sampler failed; its log says why, try again in a moment")
-    seconds = answer.headers.get("retry-after", "1" if answer.status_code == 503 else None)
+    seconds = answer.headers.get("retry-after", "1" if answer.status == 503 else None)
     headers = {"retry-after": seconds} if seconds and not is_ok else None
     media_type = answer.headers.get("content-type", "application/json") if is_ok else "application/json"
-    return Response(body, answer.status_code, headers, media_type=media_type)
-
-
-def _away(error: httpx.TransportError) -> Unavailable:
-    return Unavailable(f"the sampler does not answer ({type(error).__name__}); try again in a moment")
+    return Response(body, answer.status, headers, media_type=media_type)
 
 
 def _is_error_answer(body: bytes) -> bool:
@@ -96,7 +83,7 @@ def _is_error_answer(body: bytes) -> bool:
 
 
 async def _passed_on(
-    answer: httpx.Response, stack: AsyncExitStack, count: Callable[[int], Awaitable[None]], *, wants_usage: bool
+    answer: aiohttp.ClientResponse, stack: AsyncExitStack, count: Callable[[int], Awaitable[None]], *, wants_usage: bool
 ) -> AsyncIterator[bytes]:
     """The sampler's frames as they come. A client that leaves closes it; a sampler that dies is told as an error.
 
@@ -105,7 +92,7 @@ async def _passed_on(
     tokens, rest = 0, b""
     async with stack:
         try:
-            async for piece in answer.aiter_raw():
+            async for piece in answer.content.iter_any():
                 *frames, rest = (rest + piece).split(_FRAME_END)
                 shown = []
                 for frame in frames:
@@ -117,7 +104,7 @@ async def _passed_on(
                     shown.append(frame + _FRAME_END)
                 if shown:
                     yield b"".join(shown)
-        except httpx.TransportError:
+        except (aiohttp.ClientError, TimeoutError):
             yield b'data: {"error": {"message": "the sampler stopped in mid-stream; ask again", '
             yield b'"type": "server_error", "param": null, "code": "unavailable"}}\n\n'
         finally:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
-import httpx
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
 from services.access import Access
+from services.api.sampler_client import SamplerClient
 from services.api.turnstile import Turnstile
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.stream import EventStream
@@ -34,21 +34,22 @@ class Rooms:
     webhooks: Webhooks
     events: EventStream
     storage: Storage
-    sampler: httpx.AsyncClient
+    sampler: SamplerClient
     turnstile: Turnstile
 
 
-def _rooms(request: Request) -> Rooms:
+# Coroutines, because FastAPI sends plain functions to a thread, which costs more than they do.
+async def _rooms(request: Request) -> Rooms:
     rooms: Rooms = request.app.state.rooms
     return rooms
 
 
-def _tenant(request: Request) -> str:
+async def _tenant(request: Request) -> str:
     tenant: str = request.state.key.tenant  # set by the door, which lets nobody in without a key
     return tenant
 
 
-def _key_id(request: Request) -> str:
+async def _key_id(request: Request) -> str:
     key_id: str = request.state.key.id
     return key_id
 

@@ -23,14 +23,14 @@ MAX_WAITING = 4096
 MAX_OF_KEY = 1024
 _SLICE_SECONDS = 0.008
 _NEWS_SECONDS = 0.01
-_NEWS_SECONDS_A_ROW = 0.0005
+_NEWS_SECONDS_A_ROW = 0.00075
 _PREFIX_BYTES = 64 << 20
 
 
 class Batcher:
     """Rows go in by `submit`; `announce` is called, on the batcher's thread, with rows that have news.
 
-    News of a row that writes is told every 10 ms at most (more rows: every half a millisecond a row), so that telling
+    News of a row that writes is told every 10 ms at most (more rows: every 0.75 ms a row), so that telling
     costs a small share of the writing however many read along.
     """
 

@@ -185,6 +185,7 @@ class FakeSampler(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """A sampler that answers each command as `answer` says."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, path: Path, answer: Callable[["SamplerRequest"], None]) -> None:
         super().__init__(str(path), SamplerRequest)

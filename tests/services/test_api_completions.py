@@ -181,10 +181,9 @@ def test_sampler_that_is_down_is_503_with_the_time_to_try_again(api: Api, model:
 
 def test_readiness_tells_about_the_sampler_but_does_not_hang_on_it(api: Api, fake_sampler: Sampling) -> None:
     down = api.anonymous.get("/readyz")
-    assert (down.status_code, down.json()["checks"]) == (
-        200,
-        {"redis": "ok", "sampler": "does not answer (ConnectError)"},
-    )
+    assert down.status_code == 200
+    assert down.json()["checks"]["redis"] == "ok"
+    assert down.json()["checks"]["sampler"].startswith("the sampler does not answer (")
     fake_sampler(whole({}))
     assert api.anonymous.get("/readyz").json()["checks"] == {"redis": "ok", "sampler": "ok"}
 
