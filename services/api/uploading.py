@@ -61,10 +61,10 @@ async def store(
     try:
         kept, kept_blob = await run_in_threadpool(rooms.queue.put_dataset, made, blob)
     except Overloaded:  # for certain not registered; after any other failure it may be, so its blob has to stay
-        await run_in_threadpool(rooms.storage.delete, blob)
+        await run_in_threadpool(rooms.storage.discard, blob)
         raise
     if kept_blob != blob:
-        await run_in_threadpool(rooms.storage.delete, blob)
+        await run_in_threadpool(rooms.storage.discard, blob)
     return kept
 
 

@@ -34,6 +34,7 @@
 | key_ids | hash | id of an API key -> its HMAC |
 | rate:KEY | string | when the next request of a limited key is due (ms) |
 | counters | hash | totals for the metrics |
+| installation | string | names this queue to the storage that its records refer to |
 | bell | list | rung when a job becomes ready |
 """
 
@@ -106,4 +107,5 @@ API_KEYS = f"{PREFIX}keys"
 FIRST_KEY = f"{PREFIX}first_key"
 API_KEY_IDS = f"{PREFIX}key_ids"
 COUNTERS = f"{PREFIX}counters"
+INSTALLATION = f"{PREFIX}installation"
 BELL = f"{PREFIX}bell"

@@ -104,7 +104,7 @@ def get_file_content(file_id: str, rooms: InRooms, tenant: Tenant) -> StreamingR
 @router.delete("/{file_id}", responses=errors(404, 409))
 def delete_file(file_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
     """Deletes a file that no unfinished job reads."""
-    rooms.storage.delete(rooms.queue.delete_dataset(tenant, file_id, param="file_id"))
+    rooms.storage.discard(rooms.queue.delete_dataset(tenant, file_id, param="file_id"))
     return Deleted(id=file_id, object="file")
 
 
