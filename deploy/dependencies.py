@@ -1,4 +1,4 @@
-"""Prints what the server, with storage on S3, and the client need to run, as pip reads it. `requirements.lock` says which versions.
+"""Prints what the server (S3 included) and the client need to run, as pip reads it; versions are in requirements.lock.
 
 The image installs this before our own code is copied, so that a changed line of code does not fetch torch again.
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 _DRAFTS = "drafts"
 # A draft that nobody has written to for so long belongs to a process that is no more.
-_DRAFT_SECONDS = 6 * 3600
+_DRAFT_SECONDS = 24 * 3600
 
 Fetch = Callable[[str, Path], None]
 

@@ -226,7 +226,8 @@ class Storage:
                 raise NotFound(f"{path} is no longer stored") from error
             if self._is_local:
                 raise
-            raise Unavailable(f"the storage {self.url} does not answer: {error}") from error
+            log.warning("%s does not answer: %s", self.url, error)  # where it is, is no tenant's affair
+            raise Unavailable(f"the storage does not answer ({type(error).__name__}); try again in a moment") from error
 
 
 def _filesystem(url: str) -> tuple[Any, str]:

@@ -123,7 +123,7 @@ class QueueReporter:
         """Writes the checkpoint, then lets its name appear; what it supersedes is forgotten first and deleted last."""
         claim, progress = self._held.claim, snapshot.manifest.progress
         path = layout.checkpoint(claim.job, claim.epoch, progress.step)
-        manifest = self._store(snapshot, path)
+        manifest, num_bytes = self._store(snapshot, path)
         self.parameters_sha256 = manifest.parameters_sha256
         if is_best:
             self._best_step = progress.step
@@ -138,6 +138,7 @@ class QueueReporter:
             validation_loss=manifest.validation_loss,
             bits_per_character=manifest.metrics.get(_BITS),
             metrics=manifest.metrics,
+            num_bytes=num_bytes,
             parameters_sha256=manifest.parameters_sha256,
             is_best=is_best,
             is_latest=True,
@@ -203,18 +204,19 @@ class QueueReporter:
                 self._held.write()  # is alive, and hears of a cancel
             pause = min(2 * pause, _LONGEST_TRY_SECONDS)
 
-    def _store(self, snapshot: Snapshot, path: str) -> Manifest:
-        """The checkpoint, whole at `path`, where nobody knows of it yet."""
+    def _store(self, snapshot: Snapshot, path: str) -> tuple[Manifest, int]:
+        """Puts the checkpoint, whole, at `path`, where nobody knows of it yet; its manifest, and its size in bytes."""
         self.patiently(self._storage.check_space)
         self._held.check()
         draft = self._storage.draft_folder()
         try:
             manifest = save_checkpoint(draft, snapshot, self._secret)
+            num_bytes = sum(file.stat().st_size for file in draft.iterdir())
             self.patiently(lambda: self._publish(draft, path))
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
-        return manifest
+        return manifest, num_bytes
 
     def _publish(self, draft: Path, path: str) -> None:
         self._held.check()

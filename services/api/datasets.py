@@ -92,7 +92,7 @@ async def upload_dataset(
     """Stores a file, from the raw body or the multipart field `file`. Equal bytes of one kind are one data set."""
     scan = make_scan(kind, vocabulary=vocabulary, target=target)
     options = options_of(vocabulary, target)
-    await check_body(request, rooms)
+    await check_body(request, rooms, tenant)
     if not is_form(request):
         return described(await store(rooms, tenant, request.stream(), scan=scan, options=options, name=name))
     async with form_in(request, rooms) as (_, file):

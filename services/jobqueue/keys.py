@@ -16,6 +16,7 @@
 | reserved | hash | cpu, gpu -> the job that free seats of this kind are kept for |
 | durations | hash | all, tenant:TENANT -> mean worker time (ms) of jobs that succeeded |
 | usage:TENANT | hash | DAY:WHAT -> characters, steps, worker_ms, tokens of one day (days since 1970, UTC) |
+| stored | hash | tenant -> bytes that its data sets and checkpoints have in storage |
 | webhooks:TENANT | hash | id -> JSON of where the ends of jobs are told |
 | outbox | zset | "TENANT WEBHOOK JOB STATE NUMBER", messages still to be sent, by due time (ms) |
 | outbox_tries | hash | message -> how often it failed |
@@ -102,6 +103,7 @@ OUTBOX = f"{PREFIX}outbox"
 OUTBOX_TRIES = f"{PREFIX}outbox_tries"
 IN_USE = f"{PREFIX}in_use"
 CAPACITY = f"{PREFIX}capacity"
+STORED = f"{PREFIX}stored"
 LIMITS = f"{PREFIX}limits"
 API_KEYS = f"{PREFIX}keys"
 FIRST_KEY = f"{PREFIX}first_key"

@@ -112,6 +112,8 @@ class Api:
         path = layout.checkpoint(held.job, held.epoch, step)
         draft = self.storage.draft_folder()
         shutil.copytree(trained.folder, draft)
+        num_bytes = sum(file.stat().st_size for file in draft.iterdir())
+        self.storage.delete(path)
         self.storage.publish_folder(draft, path, last=MANIFEST)
         checkpoint = Checkpoint(
             model=f"{held.job}:step-{step}",
@@ -122,6 +124,7 @@ class Api:
             created_at=1000.0 + step,
             validation_loss=validation_loss,
             bits_per_character=bits_per_character(validation_loss),
+            num_bytes=num_bytes,
             parameters_sha256=trained.manifest.parameters_sha256,
         )
         job.write(publish=[checkpoint], fields={"best": {"step": step, "validation_loss": validation_loss}})

@@ -1,4 +1,4 @@
-"""The whole service with its storage on S3: upload, train, kill, resume, sample, an S3 that is away, delete, collect."""
+"""The whole service on S3, which is away for a while: upload, train, resume, sample, delete, collect."""
 
 import os
 import signal

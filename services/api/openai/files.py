@@ -54,7 +54,7 @@ class File(BaseModel):
 })  # fmt: skip
 async def create_file(request: Request, rooms: InRooms, tenant: Tenant) -> File:
     """Stores a data set: of the kind that is named, else of the one that the first row's columns tell, else text."""
-    await check_body(request, rooms)
+    await check_body(request, rooms, tenant)
     if not is_form(request):
         raise InvalidInput("the body must be multipart/form-data with `file` and `purpose`", param="file")
     async with form_in(request, rooms) as (form, file):
