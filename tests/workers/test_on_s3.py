@@ -1,20 +1,24 @@
 """The whole service on S3, which is away for a while: upload, train, resume, sample, delete, collect."""
 
 import os
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from services import layout
 from services.garbage import collect
 from services.jobqueue.scripts import RedisScripts
-from services.settings import embedded_socket
+from services.settings import Settings, embedded_socket
 from services.storage import Storage
 from tests.running_service import Service, running, wait_for
 from tests.s3_server import BUCKET, S3Server
-from tests.workers.test_local import _unroll
 
+PAGE = (Path(__file__).parents[2] / "docs" / "storage.md").read_text()
 URL = f"s3://{BUCKET}/service/one"
 
 
@@ -31,8 +35,6 @@ def test_service_on_s3_loses_nothing_and_leaves_nothing(
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     storage = Storage(URL, cache=service.home / "cache", cache_bytes=1 << 30)
-    assert "FAIL" not in _unroll(service, "doctor").stderr
-
     dataset = service.upload(text)
     assert service.api.get(f"/v1/datasets/{dataset}/content").text == text
     assert text.startswith(service.api.get(f"/v1/datasets/{dataset}/preview").json()["text"])
@@ -64,7 +66,9 @@ def test_service_on_s3_loses_nothing_and_leaves_nothing(
 
     orphan = layout.dataset_blob("default", "of-a-killed-writer")
     storage.put(orphan, b"123")
-    assert _unroll(service, "gc").returncode == 0
+    told = commands_of_the_page(service)
+    assert f"ok   storage {URL}" in told
+    assert "0 bytes that no record refers to deleted" in told
     assert storage.get(orphan) == b"123", "it is young"
     scripts = RedisScripts(f"unix://{embedded_socket(service.home)}")
     kept = stored(storage)
@@ -78,5 +82,28 @@ def test_service_on_s3_loses_nothing_and_leaves_nothing(
     scripts.close()
 
 
+def commands_of_the_page(service: Service) -> str:
+    """What the commands of docs/storage.md say."""
+    url = (service.home / "run" / "url").read_text().strip()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-euc", "".join(re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL))],
+        env={**service.environment, "UNROLL_URL": url, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 def stored(storage: Storage) -> set[str]:
     return {file.path for file in storage.files()}
+
+
+def test_settings_that_the_page_names_are_there() -> None:
+    known = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    named = set(re.findall(r"UNROLL_[A-Z_]+", PAGE))
+    assert {"UNROLL_STORAGE", "UNROLL_CACHE", "UNROLL_CACHE_BYTES", "UNROLL_RETENTION_DAYS"} <= named <= known
