@@ -238,7 +238,8 @@ class Settings(BaseSettings):
 
     @cached_property
     def cache_folder(self) -> Path:
-        return (self.cache or self.root / "cache").expanduser().absolute()
+        """Where copies lie; made when there are some."""
+        return (self.cache or self.home / "cache").expanduser().absolute()
 
     @cached_property
     def secret(self) -> bytes:

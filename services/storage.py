@@ -166,7 +166,7 @@ class Storage:
             folder.rename(target)
             _flush_folder(target.parent)
             return
-        for name in sorted(os.listdir(folder), key=lambda name: name == last):
+        for name in sorted(os.listdir(folder), key=lambda name: (name == last, name)):
             with self._reaching():
                 self._fs.put_file(str(folder / name), f"{self._at(path)}/{name}")
         shutil.rmtree(folder)

@@ -170,7 +170,9 @@ class QueueReporter:
             self._held.write(events=[("message", {"level": level, "text": text})])
 
     def warn(self, text: str) -> None:
-        """Something its owner should know although the job goes on."""
+        """Something its owner should know although the job goes on; said once."""
+        if text in self._warnings:
+            return
         self._warnings.append(text)
         self._held.write(fields={"warnings": self._warnings})
         self.say("warning", text)

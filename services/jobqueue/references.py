@@ -29,27 +29,28 @@ def installation(scripts: RedisScripts) -> str:
 
 
 def references(scripts: RedisScripts) -> References:
-    """All that every record there is refers to. Raises Unavailable."""
+    """All that every record there is refers to. Raises Unavailable, or whatever a record does that cannot be read."""
     found = References(set(), set(), {})
     with scripts.faults():
-        for raw in _each(scripts, keys.dataset("*"), lambda pipe, key: pipe.hget(key, "record")):
+        for _, raw in _each(scripts, keys.dataset(""), lambda pipe, key: pipe.hget(key, "record")):
             if raw:
                 found.blobs.add(json.loads(raw)["blob"])
-        for job_id, epoch, ended in _each(
-            scripts, keys.job("*"), lambda pipe, key: pipe.hmget(key, "id", "epoch", "finished_at")
+        # Jobs before checkpoints: one that has ended by now has published its last.
+        for job_id, (epoch, ended) in _each(
+            scripts, keys.job(""), lambda pipe, key: pipe.hmget(key, "epoch", "finished_at")
         ):
-            if job_id:
-                found.jobs[job_id] = None if ended else int(epoch)
-        for kept in _each(scripts, keys.checkpoints("*"), lambda pipe, key: pipe.hvals(key)):
+            found.jobs[job_id] = None if ended else int(epoch or 0)
+        for _, kept in _each(scripts, keys.checkpoints(""), lambda pipe, key: pipe.hvals(key)):
             found.checkpoints.update(json.loads(raw)["path"] for raw in kept)
     return found
 
 
-def _each(scripts: RedisScripts, pattern: str, ask: Callable[[Any, str], object]) -> Iterator[Any]:
-    """The answers of all keys that fit `pattern`, a page at a time."""
-    names = scripts.redis.scan_iter(match=pattern, count=_PAGE)
+def _each(scripts: RedisScripts, kind: str, ask: Callable[[Any, str], object]) -> Iterator[tuple[str, Any]]:
+    """The id of every record whose key begins with `kind`, and what is asked of it, a page at a time."""
+    names = scripts.redis.scan_iter(match=f"{kind}*", count=_PAGE)
     while page := list(islice(names, _PAGE)):
         with scripts.redis.pipeline(transaction=False) as asked:
             for key in page:
                 ask(asked, key)
-            yield from asked.execute()
+            answers = asked.execute()
+        yield from zip((key.removeprefix(kind) for key in page), answers, strict=True)

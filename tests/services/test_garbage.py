@@ -12,7 +12,6 @@ from services.garbage import GRACE_SECONDS, collect
 from services.jobqueue import claims, keys
 from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.queue import JobQueue
-from services.jobqueue.records import Claim
 from services.jobqueue.scripts import RedisScripts
 from services.storage import Storage, StoredFile
 
@@ -20,27 +19,26 @@ NO_GRACE = -100.0
 """As if all that is stored were older than the grace."""
 
 
-def claimed(scripts: RedisScripts) -> Claim:
+def claimed(scripts: RedisScripts) -> ClaimedJob:
     held = claims.claim(scripts, lease_seconds=LEASE_SECONDS)
     assert held is not None
-    return held
+    return ClaimedJob(scripts, held, lease_seconds=LEASE_SECONDS)
 
 
-def write(storage: Storage, held: Claim, step: int, *, epoch: int | None = None) -> str:
+def write(storage: Storage, held: ClaimedJob, step: int) -> str:
     """The files of a checkpoint that nobody knows of yet."""
-    path = layout.checkpoint(held.job, epoch or held.epoch, step)
+    path = layout.checkpoint(held.claim.job, held.claim.epoch, step)
     for name in ("weights", "manifest"):
         storage.put(f"{path}/{name}", bytes(7))
     return path
 
 
-def publish(scripts: RedisScripts, held: Claim, step: int, path: str) -> None:
-    checkpoint = make_checkpoint(held, step).model_copy(update={"path": path})
-    ClaimedJob(scripts, held, lease_seconds=LEASE_SECONDS).write(publish=[checkpoint])
+def publish(held: ClaimedJob, step: int, path: str) -> None:
+    held.write(publish=[make_checkpoint(held.claim, step).model_copy(update={"path": path, "num_bytes": 14})])
 
 
-def finish(scripts: RedisScripts, held: Claim) -> None:
-    ClaimedJob(scripts, held, lease_seconds=LEASE_SECONDS).finish("succeeded", "0" * 64)
+def finish(held: ClaimedJob) -> None:
+    held.finish("succeeded", "0" * 64)
 
 
 def paths(storage: Storage) -> set[str]:
@@ -63,16 +61,16 @@ def test_what_records_refer_to_stays_and_all_else_goes(
     submit(queue)
     held = claimed(scripts)
     kept, dropped = write(storage, held, 4), write(storage, held, 2)
-    publish(scripts, held, 4, kept)
+    publish(held, 4, kept)
     needed |= {f"{kept}/weights", f"{kept}/manifest"}
     unneeded |= {f"{dropped}/weights", f"{dropped}/manifest"}
-    for folder in (layout.metrics(held.job), layout.logs(held.job)):
+    for folder in (layout.metrics(held.claim.job), layout.logs(held.claim.job)):
         storage.put(f"{folder}/00000001-00000000.jsonl", b"{}")
         needed.add(f"{folder}/00000001-00000000.jsonl")
-    finish(scripts, held)
+    finish(held)
     unneeded |= {layout.dataset_blob(TENANT, "of-no-record"), f"{layout.metrics('job-gone')}/1-1.jsonl"}
     unneeded |= {f"{layout.checkpoint('job-gone', 1, 2)}/weights", "drafts/abc/weights"}
-    unneeded |= {f"{layout.logs(held.job)}/1-1.jsonl.abc.draft"}
+    unneeded |= {f"{layout.logs(held.claim.job)}/1-1.jsonl.abc.draft"}
     strange = {"notes.txt", "jobs/read-me"}
     for path in (unneeded | strange) - paths(storage):
         storage.put(path, b"123")
@@ -91,8 +89,8 @@ def test_what_a_job_and_a_data_set_had_goes_with_their_records(
 ) -> None:
     job = submit(queue).id
     held = claimed(scripts)
-    publish(scripts, held, 4, write(storage, held, 4))
-    finish(scripts, held)
+    publish(held, 4, write(storage, held, 4))
+    finish(held)
     queue.delete_job(TENANT, job)
     assert queue.delete_dataset(TENANT, VALIDATION) == stored_dataset
     collect(scripts, storage, grace_seconds=NO_GRACE)
@@ -112,7 +110,7 @@ def test_trainer_may_take_longer_than_the_grace_while_the_job_is_its_own(
 ) -> None:
     submit(queue)
     first = claimed(scripts)
-    claims.lose(scripts, first)
+    claims.lose(scripts, first.claim)
     second = claimed(scripts)
     left, coming = write(storage, first, 4), write(storage, second, 4)
     collect(scripts, storage, grace_seconds=NO_GRACE)
@@ -123,7 +121,7 @@ def test_trainer_may_take_longer_than_the_grace_while_the_job_is_its_own(
 class Meanwhile(Storage):
     """A storage in which something happens just after its files were listed."""
 
-    happens: Callable[[], None]
+    happens: Callable[[], None] = staticmethod(lambda: None)
 
     def files(self) -> Iterator[StoredFile]:
         yield from list(super().files())
@@ -141,12 +139,13 @@ def test_what_is_published_while_it_collects_stays(queue: JobQueue, scripts: Red
     def publish_all() -> None:
         queue.put_dataset(make_dataset(VALIDATION), blob)
         for step, path in ((4, listed), (8, write(storage, held, 8))):
-            publish(scripts, held, step, path)
-        finish(scripts, held)
+            publish(held, step, path)
+        finish(held)
 
     storage.happens = publish_all
     assert collect(scripts, storage, grace_seconds=NO_GRACE) == []
-    assert [checkpoint.step for checkpoint in queue.checkpoints(TENANT, held.job)] == [8, 4]
+    storage.happens = lambda: None
+    assert [checkpoint.step for checkpoint in queue.checkpoints(TENANT, held.claim.job)] == [8, 4]
     assert len(paths(storage)) == 5
 
 

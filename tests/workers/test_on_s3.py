@@ -50,6 +50,8 @@ def test_service_on_s3_loses_nothing_and_leaves_nothing(
         refused = service.api.post("/v1/datasets", params={"kind": "text"}, content=b"another text " * 9)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
         assert refused.headers["retry-after"] == "1"
+        asked = service.api.post("/v1/completions", json={"model": undisturbed["id"], "prompt": "one", "max_tokens": 5})
+        assert (asked.status_code, asked.json()["error"]["code"]) == (503, "unavailable")
     finally:
         s3.line.mend()
     record = service.ended(job)

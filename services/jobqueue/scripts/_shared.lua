@@ -82,7 +82,9 @@ end
 
 -- Adds to the bytes that a tenant has in storage.
 local function store(tenant, bytes)
-  redis.call('HINCRBY', P .. 'stored', tenant, bytes)
+  if bytes ~= 0 then  -- for -0 is no number to Redis
+    redis.call('HINCRBY', P .. 'stored', tenant, bytes)
+  end
 end
 
 local function stored_by(tenant)
