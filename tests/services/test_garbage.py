@@ -13,6 +13,7 @@ from services.jobqueue import claims, keys
 from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
+from services.retention import trim
 from services.storage import Storage, StoredFile
 
 NO_GRACE = -100.0
@@ -161,3 +162,26 @@ def test_storage_of_another_queue_is_left_alone(queue: JobQueue, scripts: RedisS
     collect(scripts, storage, grace_seconds=NO_GRACE)
     assert paths(storage) == set()
     assert queue.dataset(TENANT, DATASET)
+
+
+class Unaware(JobQueue):
+    """Has not heard of an alias when it is asked what is needed."""
+
+    def sources(self) -> set[str]:
+        return set()
+
+
+def test_old_job_that_is_named_while_it_is_trimmed_keeps_its_files(
+    queue: JobQueue, scripts: RedisScripts, storage: Storage
+) -> None:
+    submit(queue)
+    held = claimed(scripts)
+    path = write(storage, held, 4)
+    publish(held, 4, path)
+    finish(held)
+    queue.aliases.put(TENANT, "favourite", f"{held.claim.job}:step-4")
+    assert trim(Unaware(scripts), storage, -1) == 0
+    assert storage.list(path) == ["manifest", "weights"]
+    queue.aliases.delete(TENANT, "favourite")
+    assert trim(queue, storage, -1) == 1
+    assert paths(storage) == set()

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from rnncore.errors import NotFound, Unavailable
@@ -97,13 +98,13 @@ def test_every_file_is_listed_with_its_size_and_when_it_was_written(storage: Sto
     assert all(abs(file.modified_at - time.time()) < 100 for file in found.values())
 
 
-def test_what_another_process_wrote_is_seen_at_once(on_s3: Storage, tmp_path: Path) -> None:
-    other = Storage(on_s3.url, cache=tmp_path / "other", cache_bytes=1000)
-    assert on_s3.list("a") == []
-    other.put("a/1", b"1")
+def test_what_another_process_wrote_is_seen_at_once(on_s3: Storage, s3: S3Server) -> None:
+    on_s3.put("a/1", b"1")
     assert on_s3.list("a") == ["1"]
-    other.delete("a/1")
-    assert on_s3.list("a") == []
+    url = on_s3.url.replace("s3:/", s3.environment["AWS_ENDPOINT_URL"])
+    assert httpx.put(f"{url}/a/2", content=b"2").status_code == 200
+    assert on_s3.list("a") == ["1", "2"]
+    assert on_s3.get("a/2") == b"2"
 
 
 def test_copies_outlive_what_they_are_of_and_stay_within_their_bytes(on_s3: Storage, tmp_path: Path) -> None:

