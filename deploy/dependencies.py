@@ -1,4 +1,4 @@
-"""Prints what the server and the client need to run, as pip reads it. `requirements.lock` says which versions.
+"""Prints what the server (S3 included) and the client need to run, as pip reads it; versions are in requirements.lock.
 
 The image installs this before our own code is copied, so that a changed line of code does not fetch torch again.
 """
@@ -14,7 +14,7 @@ def dependencies(root: Path) -> list[str]:
     found: set[str] = set()
     for folder in (root, root / "services" / "client"):
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-        found |= set(project["dependencies"])
+        found |= {*project["dependencies"], *project.get("optional-dependencies", {}).get("s3", ())}
     return sorted(found - set(OURS))
 
 

@@ -18,6 +18,7 @@ UnrollError
 │   └── QuotaExceeded       its tenant has as much as it may have
 ├── Overloaded              too much at once; try again later
 ├── StorageFull             too little space is left on the disk; try again once there is more
+│   └── StorageQuotaExceeded    or of what a tenant may store
 ├── Unavailable             a part of the service does not answer; try again later
 ├── CorruptCheckpoint       a checkpoint folder that is incomplete, altered or unsigned
 ├── TimedOut                a job took longer than it was to take in all
@@ -109,6 +110,10 @@ class Overloaded(UnrollError):
 
 class StorageFull(UnrollError):
     """The space that is left is kept for what must go on."""
+
+
+class StorageQuotaExceeded(StorageFull):
+    """The tenant has as much in storage as it may."""
 
 
 class Unavailable(UnrollError):

@@ -20,6 +20,10 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.safetensors"
 INSPECTION = "inspection.json"
+TO_ANSWER = (MANIFEST, WEIGHTS)
+"""What a model that answers is read from."""
+TO_RESUME = (*TO_ANSWER, TRAINING)
+"""What training goes on from."""
 FORMAT = 1
 
 

@@ -74,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         tries=Tries(scripts),
         webhooks=webhooks_of_tenants,
         events=EventStream(settings.redis_url or ""),
-        storage=Storage(settings.storage_url, reserve_bytes=settings.reserve_bytes),
+        storage=Storage.of(settings),
         sampler=SamplerClient(settings),
         turnstile=Turnstile(_ANSWERS_AT_ONCE),
     )

@@ -1,25 +1,29 @@
 """`unroll doctor`: looks for what keeps the service from running here, and says how to mend it."""
 
 import os
+import secrets
 import shutil
 import socket
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from rnncore.errors import Unavailable
+from rnncore.errors import Unavailable, UnrollError
+from services import layout
 from services.embedded_redis import redis_command
 from services.jobqueue.audit import audit
 from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.snapshot import queue_snapshot
 from services.settings import Settings, embedded_socket
+from services.storage import Storage
 
 _NEEDED_BYTES = 2 << 30
 
 
 def examine(settings: Settings, say: Callable[[str], None]) -> int:
     """Says each finding; 0 if nothing stands in the way, else 1."""
-    findings = [_python(), _packages(), _redis(settings), _disk(settings), _port(settings), _shared_memory()]
+    looked_at = (_redis(settings), _disk(settings), _storage(settings), _port(settings), _shared_memory())
+    findings = [_python(), _packages(), *looked_at]
     for is_well, text in findings:
         say(f"{'ok  ' if is_well else 'FAIL'} {text}")
     return 0 if all(is_well for is_well, _ in findings) else 1
@@ -72,6 +76,19 @@ def _disk(settings: Settings) -> tuple[bool, str]:
         free >= _NEEDED_BYTES,
         text if free >= _NEEDED_BYTES else f"{text}; at least {_NEEDED_BYTES >> 30} are needed",
     )
+
+
+def _storage(settings: Settings) -> tuple[bool, str]:
+    """Whether a file can be written, read and deleted there."""
+    path = f"{layout.DRAFTS}/doctor-{secrets.token_hex(6)}"
+    try:
+        storage = Storage.of(settings)
+        storage.put(path, b"well")
+        is_well = storage.get(path) == b"well"
+        storage.delete(path)
+    except (ImportError, OSError, UnrollError, ValueError) as error:
+        return False, f"{error.__cause__ or error}; see UNROLL_STORAGE"
+    return is_well, f"storage {settings.storage_url}"
 
 
 def _port(settings: Settings) -> tuple[bool, str]:

@@ -16,6 +16,7 @@ from rnncore.errors import (
     QuotaExceeded,
     StateExpired,
     StorageFull,
+    StorageQuotaExceeded,
     TimedOut,
     TooLarge,
     TooManyRequests,
@@ -49,6 +50,7 @@ TABLE: tuple[tuple[type[Exception], Fault], ...] = (
     (QuotaExceeded, Fault(429, "insufficient_quota", "quota_exceeded", retriable=True)),
     (TooManyRequests, Fault(429, "rate_limit_error", "rate_limit_exceeded", retriable=True)),
     (Overloaded, Fault(503, "server_error", "overloaded", retriable=True)),
+    (StorageQuotaExceeded, Fault(507, "insufficient_quota", "storage_quota_exceeded")),
     (StorageFull, Fault(507, "server_error", "storage_full", retriable=True)),
     (Unavailable, Fault(503, "server_error", "unavailable", retriable=True)),
     (CorruptCheckpoint, Fault(500, "server_error", "corrupt_checkpoint")),
@@ -89,7 +91,7 @@ def retry_after(error: Exception) -> str | None:
 def answer_headers(error: Exception) -> dict[str, str]:
     """What clients that ask again by themselves should know of `error`: when to, or that it cannot help."""
     seconds = retry_after(error)
-    asks_in_vain = {"x-should-retry": "false"} if isinstance(error, FinalConflict) else {}
+    asks_in_vain = {"x-should-retry": "false"} if isinstance(error, FinalConflict | StorageQuotaExceeded) else {}
     return asks_in_vain | ({"retry-after": seconds} if seconds else {})
 
 

@@ -1,4 +1,4 @@
-"""`python -m services.local up|down|doctor`: this machine's service. What is started is told in `stack`."""
+"""`python -m services.local up|down|doctor|gc`: this machine's service. What is started is told in `stack`."""
 
 import argparse
 import fcntl
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from services import garbage
 from services.doctor import examine, examine_queue
 from services.settings import Settings
 from services.stack import Stack, StartError
@@ -26,12 +27,16 @@ def main() -> None:
     commands.add_parser("down", help="stop the service that was started with `up`")
     doctor = commands.add_parser("doctor", help="look for what keeps the service from running here")
     doctor.add_argument("--queue", action="store_true", help="check what lies in Redis instead")
+    gc_command = commands.add_parser("gc", help="delete from storage what no record refers to")
+    gc_command.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
     asked = parser.parse_args()
     command, settings = asked.command, Settings()
     if command == "up" and asked.serve:
         settings = settings.model_copy(update={"sampler": "serve"})
     if command == "doctor":
         sys.exit(examine_queue(settings, say) if asked.queue else examine(settings, say))
+    if command == "gc":
+        sys.exit(garbage.run(settings, say, is_rehearsal=asked.dry_run))
     sys.exit(up(settings) if command == "up" else down(settings))
 
 

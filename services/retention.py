@@ -17,7 +17,7 @@ _BATCH = 100
 def trim(queue: JobQueue, storage: Storage, retention_days: float) -> int:
     """Deletes what ended longer ago; answers how many. What an unfinished job goes on from or an alias names is left.
 
-    Files go first: a record without files is found again at the next round, files without a record never are.
+    The record goes first, so that none ever names files that are not there; files without one are garbage.
     """
     needed = queue.sources()
     trimmed = 0
@@ -25,10 +25,10 @@ def trim(queue: JobQueue, storage: Storage, retention_days: float) -> int:
     for tenant, job_id in expired:
         if job_id in needed:
             continue
-        storage.delete(layout.job_folder(job_id))
         with suppress(Conflict, NotFound):  # since it was found, somebody named it or deleted it
             queue.delete_job(tenant, job_id)
-        trimmed += 1
+            storage.discard(layout.job_folder(job_id))
+            trimmed += 1
     if trimmed:
         log.info("%d jobs that ended over %g days ago were deleted", trimmed, retention_days)
     return trimmed

@@ -69,6 +69,17 @@ class Settings(BaseSettings):
         validation_alias="UNROLL_STORAGE",
         description="fsspec URL of data sets and checkpoints; unset: under UNROLL_HOME.",
     )
+    cache: Path | None = Field(
+        None,
+        validation_alias="UNROLL_CACHE",
+        description="Folder for copies of what lies in a storage elsewhere; unset: under UNROLL_HOME.",
+    )
+    cache_bytes: int = Field(
+        10_240 * MEGABYTE,
+        ge=0,
+        validation_alias="UNROLL_CACHE_BYTES",
+        description="Size of those copies on one machine; what is in use may exceed it.",
+    )
     sampler_url: str | None = Field(
         None,
         validation_alias="UNROLL_SAMPLER_URL",
@@ -224,6 +235,11 @@ class Settings(BaseSettings):
     @cached_property
     def storage_url(self) -> str:
         return self.storage or str(self.root / "storage")
+
+    @cached_property
+    def cache_folder(self) -> Path:
+        """Where copies lie; made when there are some."""
+        return (self.cache or self.home / "cache").expanduser().absolute()
 
     @cached_property
     def secret(self) -> bytes:

@@ -1,6 +1,7 @@
 """What the tests of all rooms share: a real Redis, started as the service starts its own; waiting with a deadline."""
 
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -15,6 +16,8 @@ from services.embedded_redis import redis_arguments, redis_command
 from services.jobqueue.keys import PREFIX
 from services.jobqueue.scripts import RedisScripts
 from services.processes import Child
+from services.storage import Storage
+from tests.s3_server import BUCKET, S3Server, s3_server
 
 pytest_plugins = ["tests.service_fixtures"]
 
@@ -105,3 +108,27 @@ def scripts(redis_server: RedisServer) -> Iterator[RedisScripts]:
     strangers = [key for key in scripts.redis.keys("*") if not key.startswith(PREFIX)]
     scripts.close()
     assert strangers == []
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 in a process of its own."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def on_s3(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """An empty storage on S3."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return Storage(f"s3://{BUCKET}/{secrets.token_hex(4)}", cache=tmp_path / "cache", cache_bytes=1000)
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """An empty storage of each kind."""
+    if request.param == "local":
+        return Storage(str(tmp_path / "stored"))
+    found: Storage = request.getfixturevalue("on_s3")
+    return found

@@ -18,7 +18,8 @@ from prometheus_client import Counter, Gauge, start_http_server
 from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rnncore.errors import Overloaded, Unavailable
+from rnncore.errors import Conflict, Overloaded, Unavailable
+from services.garbage import collect
 from services.jobqueue import claims
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Capacity, Claim, Seats
@@ -39,9 +40,10 @@ _JOBS_PER_TRAINER = 100
 _CLEAN_ENDS = ("succeeded", "suspended")
 _LOOK_SECONDS = 1.0
 _TRIM_SECONDS = 3600.0
-_PASSED_ON = ("UNROLL_", "REDIS_", "OTEL_")
+_PASSED_ON = ("UNROLL_", "REDIS_", "OTEL_", "AWS_", "FSSPEC_")
 
 CLAIMS = Counter("unroll_dispatcher_claims", "Jobs handed to a trainer.", ["start"])
+GARBAGE = Counter("unroll_garbage_bytes", "Bytes in storage that no record referred to and that were deleted.")
 TRAINERS = Gauge("unroll_trainers", "Trainer processes by what they do.", ["state"])
 
 
@@ -83,8 +85,9 @@ class Dispatcher:
         self._seats: dict[str, _Seat] = {}
         self._token: str | None = None
         self._queue = JobQueue(self._scripts)
-        self._storage = Storage(settings.storage_url)
+        self._storage = Storage.of(settings)
         self._looked_at = self._trimmed_at = -math.inf
+        self._keeping_house = threading.Lock()
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -141,7 +144,18 @@ class Dispatcher:
             log.info("%s asked to make place for a job of higher priority", job)
         if present - self._trimmed_at > _TRIM_SECONDS:
             self._trimmed_at = present
-            trim(self._queue, self._storage, self._settings.retention_days)
+            threading.Thread(target=self._keep_house, daemon=True).start()
+
+    def _keep_house(self) -> None:
+        """On a thread of its own: a storage that is large or away keeps no job waiting."""
+        with self._keeping_house:
+            try:
+                trim(self._queue, self._storage, self._settings.retention_days)
+                GARBAGE.inc(sum(size.num_bytes for size in collect(self._scripts, self._storage)))
+            except (Unavailable, Overloaded, Conflict) as error:
+                log.warning("the storage was not tidied: %s", error)
+            except Exception:
+                log.exception("the storage was not tidied")
 
     def _seat_nodes(self) -> None:
         nodes = {node["NodeID"]: node["Resources"] for node in cast(Any, ray).nodes() if node["Alive"]}

@@ -1,12 +1,14 @@
 """What a claimed job needs before its first step: its data, and the checkpoint it starts from."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from rnncore.checkpoint import Snapshot, load_checkpoint
 from rnncore.errors import CorruptCheckpoint, NotFound
 from rnncore.load import load
 from rnncore.loop import Replay
+from rnncore.manifest import TO_ANSWER, TO_RESUME
 from rnncore.plans import make_plan
 from rnncore.tasks.examples import ExampleData
 from rnncore.text import TextData
@@ -29,7 +31,7 @@ class Inputs(NamedTuple):
 
 
 def load_inputs(claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, warn: Callable[[str], None]) -> Inputs:
-    """Reads data sets and checkpoints of `claim`. Raises InvalidInput, NotFound or CorruptCheckpoint."""
+    """Reads data sets and checkpoints of `claim`. Raises InvalidInput, NotFound, CorruptCheckpoint, or Unavailable."""
     spec = claim.spec
     resume = _last_checkpoint(claim.tenant, claim.job, queue, storage, secret, warn)
     if resume is None and spec.retry_of:
@@ -37,17 +39,20 @@ def load_inputs(claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, 
     initial = None
     if spec.init_from and not resume:
         source = resolve(queue, claim.tenant, spec.init_from)
-        initial = load_checkpoint(storage.local_path(source.path), secret, weights_only=True)
+        with storage.reading(source.path, *TO_ANSWER) as folder:
+            initial = load_checkpoint(folder, secret, weights_only=True)
     dataset, blob = queue.dataset(claim.tenant, spec.dataset)
-    validation_summary, validation_path = None, None
+    validation_summary, validation_blob = None, None
     if spec.validation_dataset:
         validation, validation_blob = queue.dataset(claim.tenant, spec.validation_dataset)
-        validation_summary, validation_path = validation.summary, storage.local_path(validation_blob)
+        validation_summary = validation.summary
     start = resume or initial
     known = start.manifest.encoding if start else None
     plan = make_plan(spec, dataset.summary, validation_summary, known)
-    path = storage.local_path(blob)
-    data = load(spec, plan, dataset.summary, path, validation_path=validation_path, known=known)
+    with ExitStack() as files:
+        path = files.enter_context(storage.reading(blob))
+        validation_path = files.enter_context(storage.reading(validation_blob)) if validation_blob else None
+        data = load(spec, plan, dataset.summary, path, validation_path=validation_path, known=known)
     replay = _replay(spec.verify_of, claim.tenant, queue, storage, secret) if spec.verify_of else None
     return Inputs(data, resume, initial, replay)
 
@@ -62,7 +67,8 @@ def _without_best(snapshot: Snapshot | None) -> Snapshot | None:
 
 
 def _replay(job: str, tenant: str, queue: JobQueue, storage: Storage, secret: bytes) -> Replay:
-    last = load_checkpoint(storage.local_path(resolve(queue, tenant, f"{job}:latest").path), secret)
+    with storage.reading(resolve(queue, tenant, f"{job}:latest").path, *TO_RESUME) as folder:
+        last = load_checkpoint(folder, secret)
     return Replay(last.manifest.progress.step, last.training["schedule.progress"].tolist())
 
 
@@ -72,7 +78,8 @@ def _last_checkpoint(
     """The newest checkpoint of the job that is whole; a damaged one is passed over, and that is said."""
     for checkpoint in queue.checkpoints(tenant, job):
         try:
-            return load_checkpoint(storage.local_path(checkpoint.path), secret)
+            with storage.reading(checkpoint.path, *TO_RESUME) as folder:
+                return load_checkpoint(folder, secret)
         except (CorruptCheckpoint, NotFound) as error:
             warn(f"checkpoint at step {checkpoint.step} passed over: {error}")
     return None

@@ -3,20 +3,23 @@
 An `rnncore.loop.Observer`. Everything that another process can see passes the fence of the claim.
 """
 
+import logging
 import os
+import shutil
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
 
 import ray
 import torch
 
 from rnncore.checkpoint import Snapshot, save_checkpoint
-from rnncore.errors import StorageFull
+from rnncore.errors import StorageFull, Unavailable
 from rnncore.fit import environment
 from rnncore.loop import Point
-from rnncore.manifest import Manifest
+from rnncore.manifest import MANIFEST, Manifest
 from rnncore.tasks import Sample
 from rnncore.tasks.examples import ExampleData
 from rnncore.text import TextData
@@ -25,11 +28,19 @@ from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.records import Checkpoint, Placement, Progress, Scores
 from services.storage import History, Storage
 
+log = logging.getLogger(__name__)
+
 _FLUSH_SECONDS = 2.0
+# History may take a twentieth of the time, however slow the storage is.
+_FLUSH_SHARE = 0.05
 _PROGRESS_SECONDS = 0.25
 _LOG_TAIL_LINES = 20
-_SPACE_SECONDS = 1.0
+_TRY_SECONDS = 1.0
+_LONGEST_TRY_SECONDS = 30.0
+_LAST_TRIES_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
 _BITS = "bits_per_character"
+
+T = TypeVar("T")
 
 
 class QueueReporter:
@@ -45,7 +56,7 @@ class QueueReporter:
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
         self._published: list[Checkpoint] = []
         self._best_step: int | None = None
-        self._flushed_at = self._told_at = 0.0
+        self._flush_at = self._told_at = 0.0
         self._warnings: list[str] = []
         self._has_stepped = False
         self._counted = (0, 0)
@@ -71,7 +82,7 @@ class QueueReporter:
             self.parameters_sha256 = resume.parameters_sha256
         self._published = sorted(kept, key=lambda c: c.step)
         self._best_step = next((c.step for c in kept if c.is_best), None)
-        self._drop_strays()
+        self.patiently(self._drop_strays)
         unit = "symbols" if isinstance(data, TextData) else "examples"
         start = f"resumed at step {resume.progress.step}" if resume else "from the beginning"
         self.say(
@@ -105,19 +116,14 @@ class QueueReporter:
             self._held.write(
                 fields=self._fields(point, is_first), events=[("metrics", row)], totals=self._trained_since(point)
             )
-        if now - self._flushed_at >= _FLUSH_SECONDS:
+        if now >= self._flush_at:
             self._flush()
 
     def after_checkpoint(self, snapshot: Snapshot, samples: list[Sample], *, is_best: bool) -> None:
         """Writes the checkpoint, then lets its name appear; what it supersedes is forgotten first and deleted last."""
         claim, progress = self._held.claim, snapshot.manifest.progress
-        self._await_space()
-        self._held.check()
         path = layout.checkpoint(claim.job, claim.epoch, progress.step)
-        draft = self._storage.draft_folder()
-        manifest = save_checkpoint(draft, snapshot, self._secret)
-        self._held.check()
-        self._storage.publish_folder(draft, path)
+        manifest, num_bytes = self._store(snapshot, path)
         self.parameters_sha256 = manifest.parameters_sha256
         if is_best:
             self._best_step = progress.step
@@ -132,6 +138,7 @@ class QueueReporter:
             validation_loss=manifest.validation_loss,
             bits_per_character=manifest.metrics.get(_BITS),
             metrics=manifest.metrics,
+            num_bytes=num_bytes,
             parameters_sha256=manifest.parameters_sha256,
             is_best=is_best,
             is_latest=True,
@@ -150,7 +157,7 @@ class QueueReporter:
         for old in superseded:
             if old.step not in named:
                 self._held.check()
-                self._storage.delete(old.path)
+                self._storage.discard(old.path)
         self.say("info", f"checkpoint at step {progress.step}")
         self._flush()
 
@@ -163,7 +170,9 @@ class QueueReporter:
             self._held.write(events=[("message", {"level": level, "text": text})])
 
     def warn(self, text: str) -> None:
-        """Something its owner should know although the job goes on."""
+        """Something its owner should know although the job goes on; said once."""
+        if text in self._warnings:
+            return
         self._warnings.append(text)
         self._held.write(fields={"warnings": self._warnings})
         self.say("warning", text)
@@ -172,27 +181,62 @@ class QueueReporter:
         return "\n".join(self._tail)
 
     def close(self) -> None:
-        """Makes history and log readable to the last row."""
-        self._flush()
+        """Makes history and log readable to the last row, unless the storage stays away."""
+        for pause in _LAST_TRIES_SECONDS:
+            time.sleep(pause)
+            if self._flush():
+                return
 
-    def _await_space(self) -> None:
-        """A disk that is full is no fault of the job: it waits, and says so, until there is room."""
-        has_said = False
+    def patiently(self, act: Callable[[], T]) -> T:
+        """What `act` answers. While it raises Unavailable or StorageFull, it is tried again, and the owner is told.
+
+        That is no fault of the job: it waits as long as it may run at all. Raises as `ClaimedJob.check` does.
+        """
+        pause, has_said = _TRY_SECONDS, False
         while True:
             try:
-                self._storage.check_space()
-                return
-            except StorageFull as error:
+                return act()
+            except (StorageFull, Unavailable) as error:
                 if not has_said:
-                    self._held.write(events=[("message", {"level": "warning", "text": f"waits to save: {error}"})])
                     has_said = True
-                time.sleep(_SPACE_SECONDS)
+                    self._held.write(events=[("message", {"level": "warning", "text": f"waits: {error}"})])
+                until = time.monotonic() + pause
+            while time.monotonic() < until:
+                time.sleep(_TRY_SECONDS)
                 self._held.write()  # is alive, and hears of a cancel
+            pause = min(2 * pause, _LONGEST_TRY_SECONDS)
 
-    def _flush(self) -> None:
-        self._metrics.flush()
-        self._logs.flush()
-        self._flushed_at = time.monotonic()
+    def _store(self, snapshot: Snapshot, path: str) -> tuple[Manifest, int]:
+        """Puts the checkpoint, whole, at `path`, where nobody knows of it yet; its manifest, and its size in bytes."""
+        self.patiently(self._storage.check_space)
+        self._held.check()
+        draft = self._storage.draft_folder()
+        try:
+            manifest = save_checkpoint(draft, snapshot, self._secret)
+            num_bytes = sum(file.stat().st_size for file in draft.iterdir())
+            self.patiently(lambda: self._publish(draft, path))
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        return manifest, num_bytes
+
+    def _publish(self, draft: Path, path: str) -> None:
+        self._held.check()
+        self._storage.publish_folder(draft, path, last=MANIFEST)
+
+    def _flush(self) -> bool:
+        """Whether all rows are stored; those that are not will be with the next."""
+        began = time.monotonic()
+        try:
+            self._metrics.flush()
+            self._logs.flush()
+        except (Unavailable, OSError) as error:
+            log.warning("history of %s not stored yet: %s", self._held.claim.job, error)
+            return False
+        finally:
+            ended = time.monotonic()
+            self._flush_at = ended + max(_FLUSH_SECONDS, (ended - began) / _FLUSH_SHARE)
+        return True
 
     def _fields(self, point: Point, is_first: bool) -> dict[str, object]:
         progress = Progress(
@@ -235,7 +279,7 @@ class QueueReporter:
         for name in self._storage.list(folder):
             if f"{folder}/{name}" not in kept:
                 self._held.check()
-                self._storage.delete(f"{folder}/{name}")
+                self._storage.discard(f"{folder}/{name}")
 
 
 def _scores(checkpoint: Checkpoint) -> dict[str, object]:

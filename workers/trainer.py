@@ -43,7 +43,7 @@ class Trainer:
         self._settings = settings
         self._scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self._queue = JobQueue(self._scripts)
-        self._storage = Storage(settings.storage_url, reserve_bytes=settings.reserve_bytes)
+        self._storage = Storage.of(settings)
         self._threads = threads
         self._jobs_run = 0
         # Lightning imports its parts when they are first used; have it over before a job waits for it.
@@ -77,7 +77,9 @@ class Trainer:
         claim = held.claim
         try:
             reporter.began(start=start, threads=self._threads)
-            inputs = load_inputs(claim, self._queue, self._storage, self._settings.secret, reporter.warn)
+            inputs = reporter.patiently(
+                lambda: load_inputs(claim, self._queue, self._storage, self._settings.secret, reporter.warn)
+            )
             reporter.loaded(
                 inputs.data,
                 resume=inputs.resume.manifest if inputs.resume else None,

@@ -92,7 +92,7 @@ async def upload_dataset(
     """Stores a file, from the raw body or the multipart field `file`. Equal bytes of one kind are one data set."""
     scan = make_scan(kind, vocabulary=vocabulary, target=target)
     options = options_of(vocabulary, target)
-    await check_body(request, rooms)
+    await check_body(request, rooms, tenant)
     if not is_form(request):
         return described(await store(rooms, tenant, request.stream(), scan=scan, options=options, name=name))
     async with form_in(request, rooms) as (_, file):
@@ -127,14 +127,14 @@ def get_content(dataset_id: str, rooms: InRooms, tenant: Tenant) -> StreamingRes
 def get_preview(dataset_id: str, rooms: InRooms, tenant: Tenant) -> Preview:
     """The beginning of the file; bytes that are not UTF-8 appear as U+FFFD."""
     _, blob = rooms.queue.dataset(tenant, dataset_id)
-    first = next(iter(rooms.storage.read_pieces(blob, _PREVIEW_BYTES)), b"")
+    first = rooms.storage.get(blob, most_bytes=_PREVIEW_BYTES)
     return Preview(text=first.decode("utf-8", "replace").rstrip("\N{REPLACEMENT CHARACTER}"))
 
 
 @router.delete("/{dataset_id}", responses=errors(404, 409))
 def delete_dataset(dataset_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
     """Deletes a data set that no unfinished job reads."""
-    rooms.storage.delete(rooms.queue.delete_dataset(tenant, dataset_id))
+    rooms.storage.discard(rooms.queue.delete_dataset(tenant, dataset_id))
     return Deleted(id=dataset_id, object="dataset")
 
 

@@ -65,7 +65,7 @@ def get_job(job_id: str, rooms: InRooms, tenant: Tenant) -> JobRecord:
 def delete_job(job_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
     """Deletes an ended job with its checkpoints, history and log."""
     rooms.queue.delete_job(tenant, job_id)
-    rooms.storage.delete(layout.job_folder(job_id))
+    rooms.storage.discard(layout.job_folder(job_id))
     return Deleted(id=job_id, object="job")
 
 

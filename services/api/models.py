@@ -130,7 +130,7 @@ async def export_model(
     checkpoint = await run_in_threadpool(resolve, rooms.queue, tenant, model_id)
     if format == "onnx":
         return await forward(rooms, "/export", ExportCommand(checkpoint=checkpoint.path), key_id, http.receive)
-    pieces = rooms.storage.read_pieces(f"{checkpoint.path}/{WEIGHTS}")
+    pieces = await run_in_threadpool(rooms.storage.read_pieces, f"{checkpoint.path}/{WEIGHTS}")
     return StreamingResponse(pieces, media_type="application/octet-stream")
 
 
@@ -162,7 +162,7 @@ def _delete_checkpoints(model_id: str, rooms: Rooms, tenant: str) -> None:
         leaving = rooms.queue.checkpoints(tenant, job_id)
     rooms.queue.delete_checkpoints(tenant, job_id, [checkpoint.step for checkpoint in leaving], param="model_id")
     for checkpoint in leaving:
-        rooms.storage.delete(checkpoint.path)
+        rooms.storage.discard(checkpoint.path)
 
 
 def _model(model_id: str, checkpoint: Checkpoint, alias_of: str | None = None) -> Model:

@@ -9,7 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from rnncore.datasets.scan import Scan
-from rnncore.errors import InvalidInput, Overloaded, Unsupported
+from rnncore.errors import InvalidInput, Overloaded, StorageQuotaExceeded, Unsupported
 from services.api.rooms import Rooms
 from services.datasets import Upload, check_size
 from services.jobqueue.records import Dataset
@@ -19,16 +19,17 @@ _PIECE_BYTES = 1 << 20
 _FORM_BYTES = 1 << 16
 
 
-async def check_body(request: Request, rooms: Rooms) -> None:
+async def check_body(request: Request, rooms: Rooms, tenant: str) -> None:
     """Refuses by its headers alone what would be refused in the end; and everything where the disk is nearly full.
 
-    Raises Unsupported, TooLarge, StorageFull.
+    Raises Unsupported, TooLarge, StorageFull, StorageQuotaExceeded.
     """
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Unsupported("compressed uploads are not read; send the plain bytes", param="content-encoding")
     declared = request.headers.get("content-length", "")
-    if declared.isdigit():
-        check_size(int(declared) - is_form(request) * _FORM_BYTES, rooms.settings.max_upload_bytes)
+    coming = int(declared) - is_form(request) * _FORM_BYTES if declared.isdigit() else 0
+    check_size(coming, rooms.settings.max_upload_bytes)
+    await run_in_threadpool(rooms.tenants.check_room, tenant, max(0, coming))
     await run_in_threadpool(rooms.storage.check_space)
 
 
@@ -40,7 +41,10 @@ def is_form(request: Request) -> bool:
 async def store(
     rooms: Rooms, tenant: str, pieces: AsyncIterator[bytes], *, scan: Scan, options: str, name: str | None
 ) -> Dataset:
-    """The data set made of `pieces`, or the equal one that is there already. Raises InvalidText, TooLarge."""
+    """The data set made of `pieces`, or the equal one that is there already.
+
+    Raises InvalidText, TooLarge, StorageQuotaExceeded, Unavailable.
+    """
     upload = await run_in_threadpool(
         Upload,
         rooms.storage,
@@ -60,11 +64,12 @@ async def store(
         raise
     try:
         kept, kept_blob = await run_in_threadpool(rooms.queue.put_dataset, made, blob)
-    except Overloaded:  # for certain not registered; after any other failure it may be, so its blob has to stay
-        await run_in_threadpool(rooms.storage.delete, blob)
+    # For certain not registered; after any other failure it may be, so its blob has to stay.
+    except (Overloaded, StorageQuotaExceeded):
+        await run_in_threadpool(rooms.storage.discard, blob)
         raise
     if kept_blob != blob:
-        await run_in_threadpool(rooms.storage.delete, blob)
+        await run_in_threadpool(rooms.storage.discard, blob)
     return kept
 
 

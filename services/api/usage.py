@@ -22,7 +22,7 @@ def get_usage(
     start: Annotated[dt.date | None, Query(description=f"First day, UTC; unset: {_DAYS} before the last.")] = None,
     end: Annotated[dt.date | None, Query(description="Last day, UTC; today if unset.")] = None,
 ) -> Usage:
-    """Characters trained, worker-seconds and tokens sampled by the key's tenant, in all and by day."""
+    """Characters trained, worker-seconds and tokens sampled by the key's tenant, by day; and what it has stored."""
     last = end or dt.datetime.now(dt.UTC).date()
     first = start or max(dt.date.min + dt.timedelta(days=_DAYS), last) - dt.timedelta(days=_DAYS)
     if not 0 <= (last - first).days <= _MOST_DAYS:

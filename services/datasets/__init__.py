@@ -49,7 +49,7 @@ class Upload:
         self._file.write(piece)
 
     def commit(self) -> tuple[Dataset, str]:
-        """The data set and its blob, durable. Raises InvalidText if the file as a whole breaks a rule."""
+        """The data set and its blob, durable. Raises InvalidText if the file as a whole breaks a rule, Unavailable."""
         summary = self._scan.summary()
         self._stack.close()
         digest = self._sha256.hexdigest()
@@ -69,7 +69,7 @@ class Upload:
     def abort(self, error: BaseException) -> None:
         """Removes what has arrived."""
         self._stack.__exit__(type(error), error, error.__traceback__)
-        self._storage.delete(self._blob)
+        self._storage.discard(self._blob)
 
 
 def check_size(num_bytes: int, max_bytes: int) -> None:

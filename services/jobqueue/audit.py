@@ -41,6 +41,7 @@ def violations(scripts: RedisScripts) -> list[str]:
         *_wrong_workers(found, jobs),
         *_wrong_indexes(found, jobs),
         *_wrong_uses(found, jobs),
+        *_wrong_bytes(found, jobs),
         *_wrong_records(found, jobs, scripts),
         *_kept_for_ever(found, scripts),
     ]
@@ -159,6 +160,20 @@ def _wrong_uses(found: dict[str, Any], jobs: dict[str, dict[str, str]]) -> Itera
     listed = {(tenant, dataset_id) for tenant, ids in _each(found, "datasets:") for dataset_id, _ in ids}
     for tenant, dataset_id in listed ^ {(kept["tenant"], dataset_id) for dataset_id, kept in sets.items()}:
         yield f"the list of data sets of {tenant} and the record of {dataset_id} do not agree"
+
+
+def _wrong_bytes(found: dict[str, Any], jobs: dict[str, dict[str, str]]) -> Iterator[str]:
+    """What a tenant has in storage is what its data sets and checkpoints have."""
+    has: Counter[str] = Counter()
+    for _, kept in _each(found, "dataset:"):
+        has[kept["tenant"]] += int(kept.get("bytes", 0))
+    for job_id, kept in _each(found, "checkpoints:"):
+        if job_id in jobs:
+            has[jobs[job_id]["tenant"]] += sum(json.loads(raw).get("num_bytes", 0) for raw in kept.values())
+    told = Counter({tenant: int(value) for tenant, value in found.get(f"{PREFIX}stored", {}).items()})
+    for tenant in has.keys() | told.keys():
+        if has[tenant] != told[tenant]:
+            yield f"stored has {told[tenant]} bytes of {tenant}, its data sets and checkpoints {has[tenant]}"
 
 
 def _wrong_records(found: dict[str, Any], jobs: dict[str, dict[str, str]], scripts: RedisScripts) -> Iterator[str]:

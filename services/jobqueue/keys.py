@@ -16,6 +16,7 @@
 | reserved | hash | cpu, gpu -> the job that free seats of this kind are kept for |
 | durations | hash | all, tenant:TENANT -> mean worker time (ms) of jobs that succeeded |
 | usage:TENANT | hash | DAY:WHAT -> characters, steps, worker_ms, tokens of one day (days since 1970, UTC) |
+| stored | hash | tenant -> bytes that its data sets and checkpoints have in storage |
 | webhooks:TENANT | hash | id -> JSON of where the ends of jobs are told |
 | outbox | zset | "TENANT WEBHOOK JOB STATE NUMBER", messages still to be sent, by due time (ms) |
 | outbox_tries | hash | message -> how often it failed |
@@ -34,6 +35,7 @@
 | key_ids | hash | id of an API key -> its HMAC |
 | rate:KEY | string | when the next request of a limited key is due (ms) |
 | counters | hash | totals for the metrics |
+| installation | string | names this queue to the storage that its records refer to |
 | bell | list | rung when a job becomes ready |
 """
 
@@ -101,9 +103,11 @@ OUTBOX = f"{PREFIX}outbox"
 OUTBOX_TRIES = f"{PREFIX}outbox_tries"
 IN_USE = f"{PREFIX}in_use"
 CAPACITY = f"{PREFIX}capacity"
+STORED = f"{PREFIX}stored"
 LIMITS = f"{PREFIX}limits"
 API_KEYS = f"{PREFIX}keys"
 FIRST_KEY = f"{PREFIX}first_key"
 API_KEY_IDS = f"{PREFIX}key_ids"
 COUNTERS = f"{PREFIX}counters"
+INSTALLATION = f"{PREFIX}installation"
 BELL = f"{PREFIX}bell"

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 
-from rnncore.errors import Conflict, FinalConflict, NotFound, QuotaExceeded
+from rnncore.errors import Conflict, FinalConflict, NotFound, QuotaExceeded, StorageQuotaExceeded
 from rnncore.spec import JobSpec
 from services.jobqueue import keys
 from services.jobqueue.aliases import Aliases
@@ -57,7 +57,8 @@ class JobQueue:
         """Queues `spec`; durable on return. The same key again answers the job it made, for `idempotency_seconds`.
 
         Raises NotFound naming the field if a data set is not there, FinalConflict if the key was used for another
-        spec, QuotaExceeded if the tenant has as many jobs ready as it may.
+        spec, QuotaExceeded if the tenant has as many jobs ready as it may, StorageQuotaExceeded if it has as much
+        stored.
         """
         body = spec.model_dump_json()
         job_id = f"job-{secrets.token_hex(8)}"
@@ -89,6 +90,8 @@ class JobQueue:
                 f"tenant {tenant} has {detail} jobs ready to start, as many as it may; cancel some or submit later",
                 retry_after=_QUOTA_SECONDS,
             )
+        if answer == "storage":
+            raise storage_quota(tenant, 0, *map(int, detail.split()))
         if answer == "no_dataset":
             raise NotFound(f"no data set {getattr(spec, detail)}; list yours at GET /v1/datasets", param=detail)
         return self.job(tenant, detail)
@@ -231,9 +234,15 @@ class JobQueue:
         return [event_of(event_id, fields) for event_id, fields in raw[:limit]], len(raw) > limit
 
     def put_dataset(self, dataset: Dataset, blob: str) -> tuple[Dataset, str]:
-        """Registers `dataset`, or answers the equal one that is there already, with the blob that is kept."""
+        """Registers `dataset`, or answers the equal one that is there already, with the blob that is kept.
+
+        Raises StorageQuotaExceeded if the tenant may not store so much more.
+        """
         record = json.dumps({"dataset": dataset.model_dump(mode="json", exclude={"uses"}), "blob": blob})
-        kept = json.loads(self._scripts.run("put_dataset", dataset.id, dataset.tenant, record))
+        answer, *detail = self._scripts.run("put_dataset", dataset.id, dataset.tenant, record, dataset.num_bytes)
+        if answer == "storage":
+            raise storage_quota(dataset.tenant, dataset.num_bytes, *map(int, detail))
+        kept = json.loads(detail[0])
         return Dataset.model_validate(kept["dataset"]), kept["blob"]
 
     def dataset(self, tenant: str, dataset_id: str, *, param: str = "dataset_id") -> tuple[Dataset, str]:
@@ -316,6 +325,14 @@ class JobQueue:
             error=_ALTERED,
             **times,
         )
+
+
+def storage_quota(tenant: str, coming: int, stored: int, most: int) -> StorageQuotaExceeded:
+    """`coming` bytes more than the `stored` ones are more than `most`."""
+    more = f" and sends {coming} more" if coming else ""
+    return StorageQuotaExceeded(
+        f"tenant {tenant} has {stored} bytes in storage{more}, it may have {most}; delete ended jobs or data sets"
+    )
 
 
 def _still_needed(job_id: str, answer: str, by: str) -> str:

@@ -129,6 +129,7 @@ class Checkpoint(_Record):
     validation_loss: float | None = None
     bits_per_character: float | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
+    num_bytes: int = Field(0, description="Size of its files.")
     parameters_sha256: str
     is_best: bool = False
     is_latest: bool = False

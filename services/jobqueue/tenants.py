@@ -4,11 +4,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.jobqueue import keys
 from services.jobqueue.api_keys import ApiKeys
+from services.jobqueue.queue import storage_quota
 from services.jobqueue.scripts import RedisScripts
 
 
 class TenantLimits(BaseModel):
-    """What a tenant may take. The claim reads this JSON: its fields are known to _shared.lua and submit.lua."""
+    """What a tenant may take. The claim reads this JSON: its fields are known to _shared.lua, submit.lua and
+    put_dataset.lua."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -18,6 +20,13 @@ class TenantLimits(BaseModel):
     max_running: int | None = Field(None, ge=0, le=100_000, description="Workers at once; null: all.")
     max_gpus: int | None = Field(None, ge=0, le=100_000, description="GPUs at once; null: all.")
     max_queued: int | None = Field(None, ge=0, le=10_000_000, description="Jobs ready to start; null: any number.")
+    max_storage_bytes: int | None = Field(
+        None,
+        ge=0,
+        le=1 << 53,
+        description="Bytes of data sets and checkpoints; null: any number. At the limit nothing new is taken, "
+        "what runs goes on.",
+    )
 
 
 class Tenant(TenantLimits):
@@ -28,6 +37,7 @@ class Tenant(TenantLimits):
     running: int = Field(0, description="Workers it has now.")
     gpus: int = Field(0, description="GPUs it has now.")
     queued: int = Field(0, description="Jobs ready to start.")
+    stored_bytes: int = Field(0, description="Bytes of its data sets and checkpoints.")
 
 
 class Tenants:
@@ -48,8 +58,16 @@ class Tenants:
             raw = self._redis.hget(keys.LIMITS, tenant)
             workers, gpus = self._redis.hmget(keys.IN_USE, f"workers:{tenant}", f"gpus:{tenant}")
             queued = self._redis.zcard(keys.ready(tenant))
+            stored = self._redis.hget(keys.STORED, tenant)
         limits = TenantLimits.model_validate_json(raw or "{}")
-        return Tenant(id=tenant, running=int(workers or 0), gpus=int(gpus or 0), queued=queued, **limits.model_dump())
+        now = {"running": int(workers or 0), "gpus": int(gpus or 0), "queued": queued, "stored_bytes": int(stored or 0)}
+        return Tenant(id=tenant, **now, **limits.model_dump())
+
+    def check_room(self, tenant: str, coming_bytes: int) -> None:
+        """Raises StorageQuotaExceeded where the tenant may not store so much more."""
+        found = self.get(tenant)
+        if found.max_storage_bytes is not None and found.stored_bytes + coming_bytes > found.max_storage_bytes:
+            raise storage_quota(tenant, coming_bytes, found.stored_bytes, found.max_storage_bytes)
 
     def list(self) -> list[Tenant]:
         """Those with a key or with limits, by name."""

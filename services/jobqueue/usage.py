@@ -33,6 +33,7 @@ class Usage(BaseModel):
     tenant: str
     start: dt.date
     end: dt.date
+    stored_bytes: int = Field(description="Bytes that its data sets and checkpoints have in storage now.")
     total: Amounts
     days: list[DayUsage]
 
@@ -53,6 +54,7 @@ class UsageLedger:
         """What `tenant` used from `start` to `end`."""
         with self._scripts.faults():
             counted = self._scripts.redis.hgetall(keys.usage(tenant))
+            stored = int(self._scripts.redis.hget(keys.STORED, tenant) or 0)
         by_day: dict[dt.date, Counter[str]] = {}
         for name, amount in counted.items():
             day, _, what = name.partition(":")
@@ -61,7 +63,7 @@ class UsageLedger:
                 by_day.setdefault(date, Counter())[what] = int(amount)
         total = sum(by_day.values(), Counter())
         days = [DayUsage(date=date, **_amounts(by_day[date]).model_dump()) for date in sorted(by_day)]
-        return Usage(tenant=tenant, start=start, end=end, total=_amounts(total), days=days)
+        return Usage(tenant=tenant, start=start, end=end, stored_bytes=stored, total=_amounts(total), days=days)
 
 
 def _amounts(counted: "Counter[str]") -> Amounts:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from rnncore.checkpoint import load_checkpoint, restore_network
-from rnncore.manifest import Manifest
+from rnncore.manifest import TO_ANSWER, Manifest
 from rnncore.stepper import Precision, Stepper
 from rnncore.tasks.table import make_stepper
 from services.storage import Storage
@@ -59,7 +59,9 @@ class ModelCache:
             return model
 
     def get(self, path: str) -> LoadedModel:
-        """The model stored at `path`; however many ask at once, it is loaded once. Raises NotFound, CorruptCheckpoint.
+        """The model stored at `path`; however many ask at once, it is loaded once.
+
+        Raises NotFound, CorruptCheckpoint, or Unavailable where the storage is.
 
         Takes as long as loading does: call it from a thread that nobody else waits for.
         """
@@ -92,7 +94,8 @@ class ModelCache:
                 self._evictions.inc()
 
     def _load(self, path: str) -> LoadedModel:
-        snapshot = load_checkpoint(self._storage.local_path(path), self._secret, weights_only=True)
+        with self._storage.reading(path, *TO_ANSWER) as folder:
+            snapshot = load_checkpoint(folder, self._secret, weights_only=True)
         num_bytes = sum(tensor.nbytes for tensor in snapshot.weights.values())
         network = restore_network(snapshot)
         stepper = make_stepper(snapshot.manifest.task, network, precision=self._precision)

@@ -40,7 +40,7 @@ class Sampler:
         self.registry = CollectorRegistry()
         self._loop = asyncio.get_running_loop()
         self._cache = ModelCache(
-            Storage(settings.storage_url), settings.secret, self.registry, precision=settings.sampler_precision
+            Storage.of(settings), settings.secret, self.registry, precision=settings.sampler_precision
         )
         self._handles = StateHandles(settings.secret, lifetime_seconds=settings.state_seconds)
         self._answers: dict[Row, CompletionAnswer] = {}

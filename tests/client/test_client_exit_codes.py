@@ -146,7 +146,7 @@ def test_interrupt_detaches_with_130_and_never_cancels(server):
     assert {request.method for request in server.requests} == {"GET"}
 
 
-@pytest.mark.parametrize("command", ["up", "down", "doctor"])
+@pytest.mark.parametrize("command", ["up", "down", "doctor", "gc"])
 def test_machine_command_without_the_server_exits_1_and_names_the_distribution(unroll_command, monkeypatch, command):
     monkeypatch.setattr("unroll.commands.machine.LAUNCHER", "no_such_distribution.local")
     result = unroll_command(command)

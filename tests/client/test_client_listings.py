@@ -83,11 +83,16 @@ def test_keys_are_made_shown_once_and_revoked(server, unroll_command):
 
 def test_limits_of_a_tenant_change_alone_or_are_lifted(server, unroll_command):
     now = {"id": "lab", "weight": 2.0, "max_running": 4, "max_queued": 9, "running": 1, "queued": 3}
+    now |= {"max_storage_bytes": 7_000, "stored_bytes": 1_234}
     server.on("GET", "/v1/tenants/lab", answer(now))
     server.on("PUT", "/v1/tenants/lab", answer(now | {"max_running": 5, "max_queued": None}))
     shown = unroll_command("tenants", "set", "lab", "--max-running", "5", "--max-queued", "-1")
-    assert server.asked("PUT", "/v1/tenants/lab")[0].json() == {"weight": 2.0, "max_running": 5}
-    assert shown.stdout.splitlines()[1].split() == ["lab", "2", "1", "5", "3", "-"]
+    assert server.asked("PUT", "/v1/tenants/lab")[0].json() == {
+        "weight": 2.0,
+        "max_running": 5,
+        "max_storage_bytes": 7_000,
+    }
+    assert shown.stdout.splitlines()[1].split() == ["lab", "2", "1", "5", "3", "-", "1,234", "7,000"]
 
 
 def test_webhook_is_made_its_secret_shown_once_listed_and_deleted(server, unroll_command):
@@ -117,7 +122,7 @@ def test_usage_is_a_row_a_day_and_a_total(server, unroll_command):
     total = first | {"characters_trained": 14_000, "training_steps": 1_035, "worker_seconds": 3_751.4}
     days = [{"date": "2026-03-02", **first}, {"date": "2026-03-05", **second}]
     span = {"start": "2026-03-01", "end": "2026-03-31"}
-    said = {"object": "usage", "tenant": "lab", **span, "total": total, "days": days}
+    said = {"object": "usage", "tenant": "lab", **span, "stored_bytes": 7_654, "total": total, "days": days}
     server.on("GET", "/v1/usage", answer(said))
     header, *lines = unroll_command("usage", "--from", "2026-03-01", "--to", "2026-03-31").stdout.splitlines()
     assert header.split() == ["DAY", "CHARACTERS", "STEPS", "WORKER", "TIME", "TOKENS", "SAMPLED"]
@@ -125,6 +130,7 @@ def test_usage_is_a_row_a_day_and_a_total(server, unroll_command):
         ["2026-03-02", "7,000", "35", "1m", "30s", "11"],
         ["2026-03-05", "7,000", "1,000", "1h", "01m", "11"],
         ["total", "14,000", "1,035", "1h", "02m", "11"],
+        ["7,654", "bytes", "of", "data", "sets", "and", "checkpoints", "are", "stored", "now"],
     ]
     assert json.loads(unroll_command("usage", "--json").stdout) == said
     assert [request.query for request in server.requests] == [span, {}]

@@ -20,7 +20,7 @@ from rnncore.checkpoint import Snapshot, save_checkpoint
 from rnncore.corpus import TextPlan, TextScan
 from rnncore.fit import Job, fit
 from rnncore.loop import Point, Sample
-from rnncore.manifest import Manifest
+from rnncore.manifest import MANIFEST, Manifest
 from rnncore.metrics import bits_per_character
 from rnncore.spec import JobSpec
 from rnncore.text import load_text
@@ -65,7 +65,7 @@ class Api:
         self.app = create_app(settings)
         self.scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self.queue = JobQueue(self.scripts)
-        self.storage = Storage(settings.storage_url)
+        self.storage = Storage.of(settings)
         self._bound = listening_socket(settings)
         self.url = f"http://127.0.0.1:{self._bound.getsockname()[1]}"
         self.anonymous = httpx.Client(base_url=self.url, timeout=30)
@@ -112,7 +112,9 @@ class Api:
         path = layout.checkpoint(held.job, held.epoch, step)
         draft = self.storage.draft_folder()
         shutil.copytree(trained.folder, draft)
-        self.storage.publish_folder(draft, path)
+        num_bytes = sum(file.stat().st_size for file in draft.iterdir())
+        self.storage.delete(path)
+        self.storage.publish_folder(draft, path, last=MANIFEST)
         checkpoint = Checkpoint(
             model=f"{held.job}:step-{step}",
             job=held.job,
@@ -122,6 +124,7 @@ class Api:
             created_at=1000.0 + step,
             validation_loss=validation_loss,
             bits_per_character=bits_per_character(validation_loss),
+            num_bytes=num_bytes,
             parameters_sha256=trained.manifest.parameters_sha256,
         )
         job.write(publish=[checkpoint], fields={"best": {"step": step, "validation_loss": validation_loss}})

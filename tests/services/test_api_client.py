@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterator
 
 import pytest
-from api_service import Api
+from api_service import TEXT, Api
 from unroll import AuthenticationError, Client, NotFoundError
 from unroll.types import Amounts, Usage, Webhook
 
@@ -51,7 +51,9 @@ def test_client_reads_usage_between_two_days(api: Api, client: Client) -> None:
     assert [(day.date, day.characters_trained) for day in used.days] == [(today, 330)]
     start, end = dt.date(2026, 2, 3), dt.date(2026, 2, 7)
     none = Amounts(characters_trained=0, training_steps=0, worker_seconds=0.0, tokens_sampled=0)
-    expected = Usage(object="usage", tenant="default", start=start, end=end, total=none, days=[])
+    expected = Usage(
+        object="usage", tenant="default", start=start, end=end, stored_bytes=len(TEXT), total=none, days=[]
+    )
     assert client.usage(start, end).model_dump() == expected.model_dump()
 
 

@@ -54,7 +54,7 @@ class File(BaseModel):
 })  # fmt: skip
 async def create_file(request: Request, rooms: InRooms, tenant: Tenant) -> File:
     """Stores a data set: of the kind that is named, else of the one that the first row's columns tell, else text."""
-    await check_body(request, rooms)
+    await check_body(request, rooms, tenant)
     if not is_form(request):
         raise InvalidInput("the body must be multipart/form-data with `file` and `purpose`", param="file")
     async with form_in(request, rooms) as (form, file):
@@ -104,7 +104,7 @@ def get_file_content(file_id: str, rooms: InRooms, tenant: Tenant) -> StreamingR
 @router.delete("/{file_id}", responses=errors(404, 409))
 def delete_file(file_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
     """Deletes a file that no unfinished job reads."""
-    rooms.storage.delete(rooms.queue.delete_dataset(tenant, file_id, param="file_id"))
+    rooms.storage.discard(rooms.queue.delete_dataset(tenant, file_id, param="file_id"))
     return Deleted(id=file_id, object="file")
 
 

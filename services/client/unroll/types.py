@@ -118,9 +118,11 @@ class Tenant(_Answer):
     max_running: int | None = None
     max_gpus: int | None = None
     max_queued: int | None = None
+    max_storage_bytes: int | None = None
     running: int = 0
     gpus: int = 0
     queued: int = 0
+    stored_bytes: int = 0
 
 
 class Webhook(_Answer):
@@ -155,6 +157,7 @@ class Usage(_Answer):
     tenant: str
     start: dt.date
     end: dt.date
+    stored_bytes: int = 0
     total: Amounts
     days: list[DayUsage] = Field(default_factory=list)
 
@@ -189,6 +192,7 @@ class Checkpoint(_Answer):
     train_loss: float | None = None
     validation_loss: float | None = None
     bits_per_character: float | None = None
+    num_bytes: int = 0
     parameters_sha256: str | None = None
     is_best: bool = False
     is_latest: bool = False

@@ -80,6 +80,31 @@ local function use(tenant, what, amount)
   redis.call('HINCRBY', P .. 'usage:' .. tenant, math.floor(now() / 86400000) .. ':' .. what, amount)
 end
 
+-- Adds to the bytes that a tenant has in storage.
+local function store(tenant, bytes)
+  if bytes ~= 0 then  -- for -0 is no number to Redis
+    redis.call('HINCRBY', P .. 'stored', tenant, bytes)
+  end
+end
+
+local function stored_by(tenant)
+  return tonumber(redis.call('HGET', P .. 'stored', tenant) or 0)
+end
+
+-- Size of the files of a checkpoint's record, 0 where it says none. By its text: a decoder would stop at one altered.
+local function size_of(checkpoint)
+  return tonumber(string.match(checkpoint, '"num_bytes": (%d+)') or 0)
+end
+
+-- Forgets a checkpoint, if there is one at `step`, and what it has in storage.
+local function drop_checkpoint(id, tenant, step)
+  local kept = redis.call('HGET', P .. 'checkpoints:' .. id, step)
+  if kept then
+    redis.call('HDEL', P .. 'checkpoints:' .. id, step)
+    store(tenant, -size_of(kept))
+  end
+end
+
 -- Worker time since it was last counted. A clock that was set back counts nothing.
 local function count_worker_time(id)
   local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'workers', 'counted_at')

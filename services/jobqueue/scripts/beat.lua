@@ -25,20 +25,23 @@ if tonumber(ARGV[5]) > tonumber(redis.call('HGET', key, 'report')) then
     local kind = take()
     event(id, kind, take())
   end
+  local tenant = redis.call('HGET', key, 'tenant')
   for _ = 1, tonumber(take()) do
     local step = take()
-    redis.call('HSET', P .. 'checkpoints:' .. id, step, take())
+    local checkpoint = take()
+    drop_checkpoint(id, tenant, step)
+    redis.call('HSET', P .. 'checkpoints:' .. id, step, checkpoint)
+    store(tenant, size_of(checkpoint))
     -- A job that gets further is healthy, whatever befell it; one that publishes the same step again is not.
     if tonumber(step) > tonumber(redis.call('HGET', key, 'furthest') or -1) then
       redis.call('HSET', key, 'furthest', step, 'worker_losses', 0, 'failures', 0)
     end
   end
-  local tenant = redis.call('HGET', key, 'tenant')
   for _ = 1, tonumber(take()) do
     local step = take()
     local name = id .. ':step-' .. step
     if not alias_of(id, tenant, function(model) return model == name end) then
-      redis.call('HDEL', P .. 'checkpoints:' .. id, step)
+      drop_checkpoint(id, tenant, step)
     end
   end
   for _ = 1, tonumber(take()) do

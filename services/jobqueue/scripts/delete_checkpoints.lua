@@ -35,7 +35,7 @@ local job = started_from(id, tenant, is_leaving, leaving[tostring(newest)])
 if job then
   return {'job', job}
 end
-if #steps > 0 then
-  redis.call('HDEL', P .. 'checkpoints:' .. id, unpack(steps))
+for _, step in ipairs(steps) do
+  drop_checkpoint(id, tenant, step)
 end
 return {'ok'}

@@ -19,6 +19,9 @@ local job = started_from(id, tenant, every, true)
 if job then
   return {'job', job}
 end
+for _, step in ipairs(redis.call('HKEYS', P .. 'checkpoints:' .. id)) do
+  drop_checkpoint(id, tenant, step)
+end
 redis.call('ZREM', P .. 'jobs:' .. tenant, id)
 redis.call('ZREM', P .. 'ended', id)
 redis.call('DEL', P .. 'job:' .. id, P .. 'checkpoints:' .. id, P .. 'events:' .. id)

@@ -1,6 +1,6 @@
 -- ARGV: id tenant spec dataset validation_dataset priority cell idempotency_key body_hash idempotency_seconds signature
 -- needs(any|cpu|gpu) workers timeout_ms traceparent.
--- Answers {created|existing, id}, {conflict, id}, {no_dataset, field} or {quota, max_queued}.
+-- Answers {created|existing, id}, {conflict, id}, {no_dataset, field}, {quota, max_queued} or {storage, "stored max_storage_bytes"}.
 local id, tenant = ARGV[1], ARGV[2]
 local idempotency = P .. 'idempotency:' .. tenant .. ':' .. ARGV[8]
 if redis.call('EXISTS', P .. 'job:' .. id) == 1 then
@@ -22,6 +22,10 @@ end
 local most = limits_of(tenant).max_queued
 if most and redis.call('ZCARD', P .. 'ready:' .. tenant) >= most then
   return {'quota', tostring(most)}
+end
+local most_stored = limits_of(tenant).max_storage_bytes
+if most_stored and stored_by(tenant) >= most_stored then
+  return {'storage', stored_by(tenant) .. ' ' .. most_stored}
 end
 local seq = redis.call('INCR', P .. 'sequence')
 redis.call('HSET', P .. 'job:' .. id, 'id', id, 'tenant', tenant, 'spec', ARGV[3], 'dataset', ARGV[4],

@@ -1,4 +1,4 @@
-"""`up`, `down`, `doctor`: they act on the machine that holds UNROLL_HOME, so the server's own launcher does them."""
+"""`up`, `down`, `doctor`, `gc`: they act on the machine of UNROLL_HOME, so the server's own launcher does them."""
 
 import importlib.util
 import os
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command("up", context_settings=_PASS_ON)(up)
     app.command("down", context_settings=_PASS_ON)(down)
     app.command("doctor", context_settings=_PASS_ON)(doctor)
+    app.command("gc", context_settings=_PASS_ON)(gc)
 
 
 def up(context: typer.Context) -> None:
@@ -31,6 +32,11 @@ def down(context: typer.Context) -> None:
 def doctor(context: typer.Context) -> None:
     """Look for what keeps the service from running here, and say how to mend it."""
     launch("doctor", context.args)
+
+
+def gc(context: typer.Context) -> None:
+    """Delete from the storage what no record refers to any more; --dry-run only lists it."""
+    launch("gc", context.args)
 
 
 def launch(command: str, arguments: list[str]) -> None:

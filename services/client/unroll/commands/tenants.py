@@ -11,7 +11,7 @@ from unroll.terminal import dump, print_json, print_table
 if TYPE_CHECKING:
     from unroll.types import Tenant
 
-_HEADER = ("TENANT", "WEIGHT", "RUNNING", "AT MOST", "READY", "AT MOST")
+_HEADER = ("TENANT", "WEIGHT", "RUNNING", "AT MOST", "READY", "AT MOST", "STORED BYTES", "AT MOST")
 
 
 def register(app: typer.Typer) -> None:
@@ -44,10 +44,19 @@ def set_limits(
     max_running: Annotated[int | None, typer.Option(help="Workers at once; -1 lifts the limit.")] = None,
     max_gpus: Annotated[int | None, typer.Option(help="GPUs at once; -1 lifts the limit.")] = None,
     max_queued: Annotated[int | None, typer.Option(help="Jobs ready to start; -1 lifts the limit.")] = None,
+    max_storage_bytes: Annotated[
+        int | None, typer.Option(help="Bytes of data sets and checkpoints; -1 lifts the limit.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what a tenant may take; what is not named stays as it is."""
-    wishes = {"weight": weight, "max_running": max_running, "max_gpus": max_gpus, "max_queued": max_queued}
+    wishes = {
+        "weight": weight,
+        "max_running": max_running,
+        "max_gpus": max_gpus,
+        "max_queued": max_queued,
+        "max_storage_bytes": max_storage_bytes,
+    }
     with unroll.Client() as client:
         now = client.tenants.get(tenant)
         limits = {field: getattr(now, field) if wish is None else wish for field, wish in wishes.items()}
@@ -60,6 +69,7 @@ def set_limits(
 
 
 def _row(tenant: "Tenant") -> tuple[object, ...]:
-    most = (tenant.max_running, tenant.max_queued)
-    running, queued = ("-" if limit is None else limit for limit in most)
-    return tenant.id, f"{tenant.weight:g}", tenant.running, running, tenant.queued, queued
+    most = (tenant.max_running, tenant.max_queued, tenant.max_storage_bytes)
+    running, queued, stored = ("-" if limit is None else f"{limit:,}" for limit in most)
+    now = f"{tenant.stored_bytes:,}"
+    return tenant.id, f"{tenant.weight:g}", tenant.running, running, tenant.queued, queued, now, stored

@@ -39,6 +39,7 @@ def usage(
     rows = [_row(str(day.date), day) for day in found.days]
     header = ("DAY", "CHARACTERS", "STEPS", "WORKER TIME", "TOKENS SAMPLED")
     print_table(header, [*rows, _row("total", found.total)])
+    print(f"{found.stored_bytes:,} bytes of data sets and checkpoints are stored now")
 
 
 def _row(what: str, used: "Amounts") -> tuple[object, ...]:
