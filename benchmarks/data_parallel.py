@@ -58,9 +58,8 @@ def main() -> None:
             rate = statistics.median(run["rate"] for run in runs)
             apart = max(abs(a - b) for run in runs for a, b in zip(run["losses"], alone, strict=True))
             exchange = statistics.median(run["exchange"] for run in runs) * 1e6
-            print(
-                f"{model[0]} {model[1]:<6} {size:>6} {rate:>13,.0f} {rate / of_one:>6.2f} {apart:>8.1e} {exchange:>9.0f}"
-            )
+            name = f"{model[0]} {model[1]}"
+            print(f"{name:<10} {size:>7} {rate:>13,.0f} {rate / of_one:>6.2f} {apart:>8.1e} {exchange:>9.0f}")
 
 
 def together(options: argparse.Namespace, model: tuple[str, int], size: int, steps: int) -> dict[str, Any]:
@@ -71,11 +70,8 @@ def together(options: argparse.Namespace, model: tuple[str, int], size: int, ste
             asked = {"rank": rank, "size": size, "store": f"{folder}/store", "model": model, "steps": steps}
             arguments = ["--device", options.device, "--batch", str(options.batch), "--as-rank", json.dumps(asked)]
             command = [sys.executable, __file__, str(options.text), *arguments]
-            # Each warns that it might do without the search that keeps its sums in one order.
-            quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"} | (
-                {} if options.device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
-            )
-            ranks.append(subprocess.Popen(command, env=os.environ | quiet, stdout=subprocess.PIPE, text=True))
+            hidden = {} if options.device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
+            ranks.append(subprocess.Popen(command, env=os.environ | hidden, stdout=subprocess.PIPE, text=True))
         said = [process.communicate()[0] for process in ranks]
     if any(process.returncode for process in ranks):
         sys.exit("a worker failed")
@@ -126,15 +122,26 @@ def as_rank(
     distributed.destroy_process_group()
     if rank:
         return {}
-    counted = [
-        (at, point.step) for at, point in observer.points if point.step >= SKIP and point.validation_loss is None
-    ]
+    *training, _ = observer.points  # the last came after the validation
+    counted = [(at, point.characters) for at, point in training if point.step >= SKIP]
     (first_at, first), (last_at, last) = counted[0], counted[-1]
     return {
-        "rate": (last - first) * options.batch * WINDOW / (last_at - first_at),
-        "losses": [point.train_loss for _, point in observer.points],
+        "rate": (last - first) / (last_at - first_at),
+        "losses": curve([point for _, point in observer.points]),
         "exchange": exchange,
     }
+
+
+def curve(points: list[Any]) -> list[float]:
+    """Mean losses over every ten steps, however many points a slow run has between."""
+    means, total, since, before = [], 0.0, 0, 0
+    for point in points:
+        total += point.train_loss * (point.characters - before)
+        before = point.characters
+        if point.step % 10 == 0:
+            means.append(total / (before - since))
+            total, since = 0.0, before
+    return means
 
 
 class Silent:
