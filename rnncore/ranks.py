@@ -6,6 +6,7 @@ nobody waits for a GPU.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -75,17 +76,15 @@ class Ranks:
         """
         if self.size == 1:
             return deed()
-        result, error = None, None
         try:
             result = deed()
-        except Exception as raised:
-            error = raised
-        (any_raised,) = self.greatest(float(error is not None))
-        if error:
-            raise error
-        if any_raised:
+        except Exception:
+            with suppress(RuntimeError):  # of a rank that has died; what was raised here says more
+                self.greatest(1.0)
+            raise
+        if any(self.greatest(0.0)):
             raise Stopped("another worker of the job has stopped")
-        return result  # type: ignore[return-value]  # it was set, for nothing was raised
+        return result
 
     def _reduced(self, values: tuple[float, ...], operation: distributed.ReduceOp.RedOpType) -> list[float]:
         if self.size == 1:
