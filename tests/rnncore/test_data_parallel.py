@@ -80,11 +80,11 @@ def losses_up_to(steps: list[int], points: list[Point]) -> list[float]:
 def test_losses_of_several_ranks_are_those_of_one(
     train: Train, train_many: TrainRanks, make_spec: MakeSpec, wide: TextData, cell: str, size: int
 ) -> None:
-    spec = make_spec(**WIDE, cell=cell, tbptt_stride=3, max_steps=30, gradient_clip_norm=0.5)
+    spec = make_spec(**WIDE, cell=cell, tbptt_stride=3, max_steps=30, gradient_clip_norm=0.1)
     alone, together = train(spec, wide), train_many(size, spec, wide)
     assert together.errors == [None] * size
     assert_equal_curves(together.points, alone.points)
-    assert min(point.gradient_norm for point in alone.points) < 0.5 < max(p.gradient_norm for p in alone.points)
+    assert min(p.gradient_norm for p in alone.points) < 0.1 < max(p.gradient_norm for p in alone.points)
     ours, theirs = together.snapshot(30), alone.snapshot(30)
     torch.testing.assert_close(ours.weights, theirs.weights, rtol=0, atol=1e-4)
     for name in ("state.h", "state.c")[: 1 + (cell == "lstm")]:  # of all streams, in their order in the text
