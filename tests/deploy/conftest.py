@@ -28,7 +28,7 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def program() -> Callable[[str], str]:
-    """Path of a program of this environment or of the system; where it is missing the test is left out, under CI it fails."""
+    """Path of a program of this environment or the system; where it is missing the test is left out, in CI it fails."""
 
     def find(name: str) -> str:
         path = shutil.which(name, path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))

@@ -9,8 +9,6 @@ import yaml
 Object = dict[str, Any]
 Selector = dict[str, Any]
 
-_BASE = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
-
 
 class Pod(NamedTuple):
     """A pod template, and the labels of what runs from it. `count` is how many of it are asked for."""
@@ -147,13 +145,18 @@ def render(kubectl: str, folder: Path) -> Manifests:
     return Manifests(list(yaml.safe_load_all(done.stdout)))
 
 
-def composed(kubectl: str, kubernetes: Path, folder: Path, *components: str) -> Manifests:
-    """The base with `components`, as an overlay of `folder` would choose them."""
-    chosen = "".join(f"  - {_from(folder, kubernetes / 'components' / name)}\n" for name in components)
-    text = f"{_BASE}resources:\n  - {_from(folder, kubernetes / 'base')}\n"
-    (folder / "kustomization.yaml").write_text(text + (f"components:\n{chosen}" if chosen else ""))
+def written(kubectl: str, root: Path, folder: Path, text: str) -> Manifests:
+    """What an overlay that lies beside `deploy`, with `text` as its kustomization.yaml, renders to."""
+    up = Path(*[".."] * len(folder.resolve().parts[1:]))
+    (folder / "kustomization.yaml").write_text(
+        text.replace("../deploy", str(up / root.resolve().relative_to("/") / "deploy"))
+    )
     return render(kubectl, folder)
 
 
-def _from(folder: Path, target: Path) -> str:
-    return str(Path(*[".."] * len(folder.resolve().relative_to("/").parts), target.resolve().relative_to("/")))
+def composed(kubectl: str, root: Path, folder: Path, *components: str) -> Manifests:
+    """The base with `components`, as an overlay in `folder` would choose them."""
+    lines = ["apiVersion: kustomize.config.k8s.io/v1beta1", "kind: Kustomization"]
+    lines += ["resources: [../deploy/kubernetes/base]"]
+    lines += [f"components: [{', '.join(f'../deploy/kubernetes/components/{name}' for name in components)}]"]
+    return written(kubectl, root, folder, "\n".join(lines))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import ray
-from manifests import Manifests, Pod, composed, render, selects
+from manifests import Manifests, composed, render, selects, written
 
 from deploy.make_secrets import PREFIXES
 from services.jobqueue.durability import REQUIRED
@@ -55,23 +56,16 @@ RAY_CLUSTER = {
 
 
 @pytest.fixture(scope="module")
-def kubernetes(root: Path) -> Path:
-    """Where the manifests lie."""
-    return root / "deploy/kubernetes"
-
-
-@pytest.fixture(scope="module")
 def rendered(
-    kubernetes: Path, program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+    root: Path, program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Manifests]:
     """The base, alone and with each component, with all of them, and every overlay."""
     kubectl = program("kubectl")
     chosen: dict[str, tuple[str, ...]] = {"base": (), "everything": COMPONENTS} | {one: (one,) for one in COMPONENTS}
     found = {
-        name: composed(kubectl, kubernetes, tmp_path_factory.mktemp(name), *components)
-        for name, components in chosen.items()
+        name: composed(kubectl, root, tmp_path_factory.mktemp(name), *components) for name, components in chosen.items()
     }
-    return found | {name: render(kubectl, kubernetes / "overlays" / name) for name in OVERLAYS}
+    return found | {name: render(kubectl, root / "deploy/kubernetes/overlays" / name) for name in OVERLAYS}
 
 
 @pytest.fixture
@@ -79,7 +73,8 @@ def base(rendered: dict[str, Manifests]) -> Manifests:
     return rendered["base"]
 
 
-def test_no_component_and_no_overlay_is_left_out_here_or_in_the_guide(kubernetes: Path, root: Path) -> None:
+def test_no_component_and_no_overlay_is_left_out_here_or_in_the_guide(root: Path) -> None:
+    kubernetes = root / "deploy/kubernetes"
     assert sorted(path.name for path in (kubernetes / "components").iterdir()) == sorted(COMPONENTS)
     assert sorted(path.name for path in (kubernetes / "overlays").iterdir()) == sorted(OVERLAYS)
     guide = (root / "docs/cluster.md").read_text()
@@ -334,7 +329,7 @@ def test_storage_is_one_volume_that_the_sampler_only_reads(rendered: dict[str, M
         }
 
     path = rendered["base"].get("ConfigMap", "settings")["data"]["UNROLL_STORAGE"]
-    writes = {name: (path, False) for name in ("app", "dispatcher", *TRAINERS)}
+    writes = dict.fromkeys(("app", "dispatcher", *TRAINERS), (path, False))
     assert mounted(rendered["base"]) == writes | {"sampler": (path, True)}
     assert mounted(rendered["serve"]) == writes
     assert mounted(rendered["s3"]) == {}
@@ -383,7 +378,17 @@ def test_settings_know_every_variable_of_ours(rendered: dict[str, Manifests]) ->
 def test_an_image_of_another_registry_reaches_every_pod(rendered: dict[str, Manifests]) -> None:
     images = {pod.name: pod.container["image"] for pod in rendered["cloud"].pods()}
     registry = "registry.example.org/unroll-server"
-    assert images == {name: f"{registry}:0.1.0" for name in OURS} | {"trainer-gpu": f"{registry}-gpu:0.1.0"}
+    assert images == dict.fromkeys(OURS, f"{registry}:0.1.0") | {"trainer-gpu": f"{registry}-gpu:0.1.0"}
+
+
+def test_overlay_of_the_guide_renders(root: Path, tmp_path: Path, program: Callable[[str], str]) -> None:
+    (text,) = re.findall(
+        r"^ *# my-lab/kustomization.yaml\n(.*?)^ *```", (root / "docs/cluster.md").read_text(), re.M | re.S
+    )
+    manifests = written(program("kubectl"), root, tmp_path, textwrap.dedent(text))
+    assert manifests.get("PersistentVolumeClaim", "storage")["spec"]["storageClassName"] == "nfs"
+    assert manifests.pod("app").environment(manifests)["UNROLL_ALLOWED_HOSTS"] == "app,unroll.example.org"
+    assert manifests.pod("trainer-gpu").container["image"] == "registry.example.org/unroll-server-gpu:0.1.0"
 
 
 def test_autoscaler_is_as_confined_as_the_pod_that_it_joins(rendered: dict[str, Manifests]) -> None:
