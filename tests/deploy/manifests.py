@@ -8,6 +8,7 @@ import yaml
 
 Object = dict[str, Any]
 Selector = dict[str, Any]
+Flow = tuple[str, str, int | str]
 
 
 class Pod(NamedTuple):
@@ -77,22 +78,28 @@ class Manifests:
         (found,) = [one for one in self.pods() if one.name == name]
         return found
 
-    def flows(self) -> set[tuple[str, str, int | str]]:
-        """(from, to, port) of everything that both ends' policies allow; port is `all` where none is named.
+    def flows(self) -> set[Flow]:
+        """(from, to, port) of everything that the policies of both ends allow; port is `all` where none is named.
 
         The ends are the pods' names, and `outside` for whatever is not in the namespace.
         """
-        found: set[tuple[str, str, int | str]] = set()
-        for target in self.pods():
-            incoming = self._rules(target, "Ingress")
-            for source in self.pods():
-                outgoing = self._rules(source, "Egress")
-                open_ports = _both(_ports(incoming, "from", source, target), _ports(outgoing, "to", target, target))
-                found |= {(source.name, target.name, port) for port in open_ports}
-            found |= {("outside", target.name, port) for port in _ports(incoming, "from", None, target)}
-            outgoing = self._rules(target, "Egress")
-            found |= {(target.name, "outside", port) for port in _ports(outgoing, "to", None, target)}
-        return found
+        pods = self.pods()
+        found = {
+            (source.name, target.name, port)
+            for source in pods
+            for target in pods
+            for port in _both(self.let_in(target, source), self.let_out(source, target))
+        }
+        found |= {("outside", pod.name, port) for pod in pods for port in self.let_in(pod, None)}
+        return found | {(pod.name, "outside", port) for pod in pods for port in self.let_out(pod, None)}
+
+    def let_in(self, target: Pod, source: Pod | None) -> set[int | str]:
+        """Ports of `target` that its own policies open to `source`, or to what is outside the namespace."""
+        return _ports(self._rules(target, "Ingress"), "from", source, target)
+
+    def let_out(self, source: Pod, target: Pod | None) -> set[int | str]:
+        """Ports of `target`, or outside the namespace, that the policies of `source` let it ask."""
+        return _ports(self._rules(source, "Egress"), "to", target, target or source)
 
     def _rules(self, pod: Pod, direction: str) -> list[Object]:
         policies = [

@@ -223,6 +223,31 @@ def test_flows_between_pods_are_those_that_are_needed(rendered: dict[str, Manife
     assert rendered["serve"].flows() - needed == front | {("sampler", "sampler", "all")}
 
 
+def test_each_end_refuses_by_itself(base: Manifests) -> None:
+    """Who asks has rules of its own too; a rule that is lost at one end opens nothing."""
+    assert base.get("NetworkPolicy", "nothing-unless-allowed")["spec"] == {
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+    pods = base.pods()
+    asked = {pod.name: {one.name for one in pods if base.let_in(pod, one)} for pod in pods}
+    ray_nodes = {"dispatcher", "ray-head", *TRAINERS}
+    assert asked == {
+        "app": {pod.name for pod in pods},
+        "redis": {"app", "dispatcher", *TRAINERS},
+        "sampler": {"app"},
+        **dict.fromkeys(ray_nodes, ray_nodes),
+    }
+    asks = {pod.name: {one.name for one in pods if base.let_out(pod, one)} for pod in pods}
+    assert asks == {
+        "app": {"redis", "sampler"},
+        "redis": set(),
+        "sampler": set(),
+        "ray-head": ray_nodes,
+        **{key: {"redis", *ray_nodes} for key in ("dispatcher", *TRAINERS)},
+    }
+
+
 def test_outside_the_namespace_is_monitoring_but_for_the_app(base: Manifests) -> None:
     for policy in base.of("NetworkPolicy"):
         for rule in policy["spec"].get("ingress", []):
