@@ -276,7 +276,7 @@ def test_probes_ask_what_the_processes_answer(base: Manifests, compose: dict[str
         if "exec" in probe:
             asked[pod.name] = probe["exec"]["command"][-1].replace("/unroll/", "/")
         elif "httpGet" in probe:
-            asked[pod.name] = f"127.0.0.1:{pod.port(probe['httpGet']['port'])}{probe['httpGet']['path']}"
+            asked[pod.name] = f"'http://127.0.0.1:{pod.port(probe['httpGet']['port'])}{probe['httpGet']['path']}'"
         else:
             asked[pod.name] = f"('127.0.0.1', {pod.port(probe['tcpSocket']['port'])})"
     services = {"trainer-cpu": "worker-cpu", "trainer-gpu": "worker-gpu"}
