@@ -21,12 +21,14 @@ class Host:
         self._ip = ip
         self.name = name
         self.address = address
+        self._children: list[Child] = []
 
     def start(self, name: str, command: list[str], environment: Mapping[str, str], folder: Path) -> Child:
         """Runs `command` on this host."""
         inside = [self._ip, "netns", "exec", self.name, *command]
         child = Child(name, inside, dict(environment), folder / f"{self.name}-{name}.log")
         child.start()
+        self._children.append(child)
         return child
 
     def pids(self) -> set[int]:
@@ -43,6 +45,8 @@ class Host:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(processes, timeout=10)
+        while self._children:
+            self._children.pop().stop()
 
     def run(self, *words: str) -> str:
         return subprocess.run([self._ip, *words], check=True, capture_output=True, text=True).stdout
