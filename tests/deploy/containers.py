@@ -1,7 +1,8 @@
 """docker-compose.yml without containers: its very commands, environments and health checks as processes from here.
 
-What a container engine would do is done by rewriting words: a volume or secret becomes a folder below `folder`, a
-service's name becomes the loopback address, and each port of each service a free one.
+What a container engine would do is done by rewriting words: a volume becomes a folder below `folder`, as do the secrets
+of each service, a service's name becomes the loopback address, and each port of each service a free one. A path that is
+not handed in to a service lies in `absent`, where nothing is.
 """
 
 import contextlib
@@ -26,12 +27,18 @@ class Containers:
     """Services of one compose file, started and stopped by name. `folder` needs a short path, for Ray's sockets."""
 
     def __init__(self, compose: dict[str, Any], root: Path, folder: Path) -> None:
-        self._services: dict[str, Any] = compose["services"]
+        self._services: dict[str, Any] = dict(compose["services"])
         self._root = root
         self._folder = folder
         self._children: dict[str, Child] = {}
         self._ports: dict[tuple[str, str], int] = {}
-        self._paths = self._lay_out(compose)
+        self._volumes = self._lay_out(compose)
+
+    def lay_over(self, other: dict[str, Any]) -> None:
+        """Changes the services that another compose file names."""
+        for name, definition in other["services"].items():
+            self._services[name] = laid_over(self._services[name], definition)
+            self._hand_in_secrets(name)
 
     def address(self, service: str, port: str) -> str:
         """Where the port of a service is found from here."""
@@ -83,13 +90,14 @@ class Containers:
         if service:
             given = {str(port) for (name, _), port in self._ports.items()}
             text = _PORT.sub(lambda found: found[0] if found[0] in given else str(self._port(service, found[0])), text)
-        paths = self._paths | {"0.0.0.0": LOOPBACK, "/tmp": self._temporary(service)}
+        paths = self._paths(service) | {"0.0.0.0": LOOPBACK, "/tmp": self._temporary(service)}
         longest_first = "|".join(re.escape(path) for path in sorted(paths, key=len, reverse=True))
         return re.sub(rf"(?<![\w/.])(?:{longest_first})(?![\w-])", lambda found: str(paths[found[0]]), text)
 
-    def stop(self) -> None:
-        """Ends every process, last started first, with all that a container's end would take along."""
-        for child in reversed(self._children.values()):
+    def stop(self, *services: str) -> None:
+        """Ends the services, or all of them, last started first, with all that a container's end would take along."""
+        for name in [name for name in reversed(self._children) if name in services or not services]:
+            child = self._children.pop(name)
             child.stop()
             while left := _session_of(child.pid):
                 for process in left:
@@ -106,9 +114,22 @@ class Containers:
     def _port(self, service: str, port: str) -> int:
         return self._ports.setdefault((service, port), free_port(LOOPBACK))
 
+    def _paths(self, service: str) -> dict[str, Path]:
+        """Container path -> path here, as the service sees it; all of them for no service."""
+        mounted = {volume.split(":")[1] for volume in self._services.get(service, {}).get("volumes", [])}
+        absent = self._folder / "absent"
+        seen = {
+            target: path if target in mounted or not service else absent / path.name
+            for target, path in self._volumes.items()
+        }
+        return seen | {"/run/secrets": self._secrets(service)}
+
+    def _secrets(self, service: str) -> Path:
+        return self._folder / "s" / service
+
     def _lay_out(self, compose: dict[str, Any]) -> dict[str, Path]:
-        """Makes the volumes and hands in the secrets; container path -> path here."""
-        paths = {"/run/secrets": self._folder / "secrets"}
+        """Makes the volumes and hands in the secrets; container path of a volume -> path here."""
+        paths = {}
         for definition in self._services.values():
             for volume in definition.get("volumes", []):
                 source, target = volume.split(":")[:2]
@@ -117,12 +138,30 @@ class Containers:
                     paths[target].mkdir(parents=True, exist_ok=True)
                 else:
                     shutil.copytree(self._root / source, paths[target])
-        for definition in self._services.values():
-            for secret in definition.get("secrets", []):
-                if isinstance(secret, dict):
-                    folder = paths[str(Path(secret["target"]).parent)]
-                    shutil.copy(self._folder / "secrets" / secret["source"], folder / Path(secret["target"]).name)
+        self._volumes = paths
+        for name in self._services:
+            self._hand_in_secrets(name)
         return paths
+
+    def _hand_in_secrets(self, service: str) -> None:
+        self._secrets(service).mkdir(parents=True, exist_ok=True)
+        for secret in self._services[service].get("secrets", []):
+            if isinstance(secret, str):
+                target = self._secrets(service) / secret
+            else:
+                target = self._volumes[str(Path(secret["target"]).parent)] / Path(secret["target"]).name
+            target.unlink(missing_ok=True)
+            shutil.copy(self._folder / "secrets" / (secret if isinstance(secret, str) else secret["source"]), target)
+
+
+def laid_over(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The service `one` as `docker compose -f ... -f ...` makes it with `other`: mappings merge, these lists grow."""
+    merged = one | other
+    for name in ("environment", "depends_on"):
+        merged[name] = one.get(name, {}) | other.get(name, {})
+    for name in ("networks", "secrets", "volumes"):
+        merged[name] = [*one.get(name, []), *other.get(name, [])]
+    return merged
 
 
 def _session_of(leader: int) -> list[psutil.Process]:

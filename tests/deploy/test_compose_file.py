@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from containers import laid_over
 
 from services.jobqueue.durability import REQUIRED
 from services.settings import Settings
@@ -82,6 +83,27 @@ def test_dashboards_are_published_on_loopback_alone_where_asked_for(root: Path) 
     assert laid_over == {"services": {"grafana": {"networks": ["watch", "edge"], "ports": ["127.0.0.1:3000:3000"]}}}
 
 
+def test_serve_makes_a_ray_driver_of_the_sampler_and_changes_nothing_else(compose: Compose, root: Path) -> None:
+    other = yaml.safe_load((root / "deploy/serve.yml").read_text())["services"]
+    assert list(other) == ["sampler"]
+    plain = compose["services"]["sampler"]
+    sampler = laid_over(plain, other["sampler"])
+    dispatcher = compose["services"]["dispatcher"]
+    assert sampler["command"][-1] == dispatcher["command"][-1].replace("workers.dispatcher", "services.sampling.front")
+    assert importlib.util.find_spec("services.sampling.front") is not None
+    ray = {name: value for name, value in dispatcher["environment"].items() if name.upper().startswith("RAY_")}
+    assert sampler["environment"] == plain["environment"] | ray
+    assert sampler["secrets"] == ["signing_secret", "ray_token"]
+    assert sampler["networks"] == ["sampling", "watch", "ray"]
+    assert sampler["depends_on"] == {"ray-head": {"condition": "service_healthy"}}
+    taken = ("command", "environment", "secrets", "networks", "depends_on", "shm_size", "ulimits")
+    assert {name for name in sampler if sampler[name] != plain.get(name)} <= set(taken)
+    for name in ("worker-cpu", "worker-gpu"):
+        replica = compose["services"][name]["environment"]
+        assert plain["environment"].items() >= {k: v for k, v in replica.items() if k.startswith("UNROLL_")}.items()
+        assert {"UNROLL_STORAGE", "UNROLL_SECRET_FILE"} <= set(replica)
+
+
 def test_each_dependency_is_awaited(compose: Compose) -> None:
     awaited = {
         name: {needed: how["condition"] for needed, how in service.get("depends_on", {}).items()}
@@ -112,7 +134,7 @@ def test_each_container_sees_the_secrets_it_needs_and_no_more(compose: Compose) 
         "ray-head": {"ray_token"},
         "worker-cpu": trainer,
         "worker-gpu": trainer,
-        "dispatcher": {"ray_token", "redis_password"},
+        "dispatcher": trainer,
         "app": {"redis_password", "signing_secret", "api_key"},
         "sampler": {"signing_secret"},
         "prometheus": {"api_key"},
@@ -194,7 +216,8 @@ def test_storage_is_one_volume_that_the_sampler_only_reads(compose: Compose) -> 
     }
     path = compose["services"]["app"]["environment"]["UNROLL_STORAGE"]
     written = f"storage:{path}"
-    assert mounted == {"app": written, "worker-cpu": written, "worker-gpu": written, "sampler": f"{written}:ro"}
+    writers = ("app", "dispatcher", "worker-cpu", "worker-gpu")
+    assert mounted == dict.fromkeys(writers, written) | {"sampler": f"{written}:ro"}
 
 
 def test_every_volume_and_network_that_is_named_is_used(compose: Compose) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 import pytest
+import yaml
 from containers import Containers
 
 from deploy.make_secrets import make_secrets
@@ -119,6 +120,10 @@ def test_trainer_sits_on_the_worker_and_neither_on_the_head_nor_beside_the_dispa
     assert [p.environ()["TMPDIR"] for p in trainers] == [installation.containers.environment("worker-cpu")["TMPDIR"]]
 
 
+def test_nothing_was_written_where_nothing_is_handed_in(installation: Installation, folder: Path) -> None:
+    assert not (folder / "absent").exists()
+
+
 def test_redis_answers_to_its_password_alone_and_no_process_list_shows_a_secret(
     installation: Installation, folder: Path
 ) -> None:
@@ -161,6 +166,24 @@ def test_prometheus_finds_every_process_and_fills_every_panel(
         show(processes)
         _submit(installation.http, {"max_seconds": 4, "validate_every_steps": 10})  # is seen while it runs
         show(panels)
+
+
+def test_serve_takes_the_sampler_s_place(installation: Installation, root: Path, until: Until) -> None:
+    job = _submit(installation.http, {"max_steps": 5})
+    assert until(lambda: _ended(installation.http, job), HEALTHY_SECONDS)["state"] == "succeeded"
+    asked = {"model": job, "prompt": "she ", "max_tokens": 7, "seed": 1}
+    plain = installation.http.post("/v1/completions", json=asked).json()["choices"]
+
+    installation.containers.stop("sampler")
+    installation.containers.lay_over(yaml.safe_load((root / "deploy/serve.yml").read_text()))
+    installation.processes["sampler"] = installation.containers.start("sampler")
+    until(lambda: _is_healthy(installation, "sampler"), HEALTHY_SECONDS)
+
+    answer = installation.http.post("/v1/completions", json=asked)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"] == plain
+    metrics = httpx.get(f"http://{installation.containers.address('sampler', '8001')}/metrics").text
+    assert "unroll_sampler_replicas 1.0" in metrics
 
 
 def _submit(http: httpx.Client, train: dict[str, Any]) -> str:
