@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from rnncore.errors import Unavailable
 from services.embedded_redis import redis_command
 from services.jobqueue.audit import audit
+from services.jobqueue.drain import Drains
 from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.snapshot import queue_snapshot
-from services.settings import Settings, embedded_socket
+from services.settings import Settings, embedded_url
 
 _NEEDED_BYTES = 2 << 30
 
@@ -27,10 +28,10 @@ def examine(settings: Settings, say: Callable[[str], None]) -> int:
 
 def examine_queue(settings: Settings, say: Callable[[str], None]) -> int:
     """Says which invariants of the queue are broken; 0 if none is. The queue may be at work; nothing is changed."""
-    url = settings.redis_url or f"unix://{embedded_socket(settings.root)}"
-    scripts = RedisScripts(url, settings.secret)
+    scripts = RedisScripts(settings.redis_url or embedded_url(settings.root), settings.secret)
     try:
-        jobs, broken = queue_snapshot(scripts).jobs, audit(scripts)
+        scripts.check_schema()
+        jobs, broken, drained = queue_snapshot(scripts).jobs, audit(scripts), Drains(scripts).told()
     except Unavailable as error:
         say(f"FAIL {error}; start the service with `unroll up`, or name its Redis in REDIS_URL")
         return 1
@@ -38,6 +39,8 @@ def examine_queue(settings: Settings, say: Callable[[str], None]) -> int:
         scripts.close()
     for line in broken:
         say(f"FAIL {line}")
+    if drained:
+        say(f"ok   {drained}")
     counts = ", ".join(f"{count} {state}" for state, count in sorted(jobs.items()) if count) or "no jobs"
     say(f"{'FAIL' if broken else 'ok  '} {counts}; {len(broken)} broken invariants")
     return 1 if broken else 0

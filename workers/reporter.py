@@ -26,7 +26,7 @@ from services.jobqueue.records import Checkpoint, Placement, Progress, Scores
 from services.storage import History, Storage
 
 _FLUSH_SECONDS = 2.0
-_PROGRESS_SECONDS = 0.25
+PROGRESS_SECONDS = 0.25
 _LOG_TAIL_LINES = 20
 _SPACE_SECONDS = 1.0
 _BITS = "bits_per_character"
@@ -100,7 +100,7 @@ class QueueReporter:
         self._metrics.add(row)
         now = time.monotonic()
         is_first, self._has_stepped = not self._has_stepped, True
-        if is_first or point.validation_loss is not None or now - self._told_at >= _PROGRESS_SECONDS:
+        if is_first or point.validation_loss is not None or now - self._told_at >= PROGRESS_SECONDS:
             self._told_at = now
             self._held.write(
                 fields=self._fields(point, is_first), events=[("metrics", row)], totals=self._trained_since(point)

@@ -35,9 +35,14 @@
 | rate:KEY | string | when the next request of a limited key is due (ms) |
 | counters | hash | totals for the metrics |
 | bell | list | rung when a job becomes ready |
+| nodes | hash | id of a Ray node with trainers -> its host name |
+| drained | hash | `service`, or the id of a Ray node -> since when (ms) it takes up no jobs |
+| schema | string | SCHEMA_VERSION of the program that wrote all this |
 """
 
 PREFIX = "{unroll}:"
+# Rises with each change of what lies in Redis that an earlier program could not work with: a field of JobSpec too.
+SCHEMA_VERSION = 1
 
 
 def job(job_id: str) -> str:
@@ -107,3 +112,6 @@ FIRST_KEY = f"{PREFIX}first_key"
 API_KEY_IDS = f"{PREFIX}key_ids"
 COUNTERS = f"{PREFIX}counters"
 BELL = f"{PREFIX}bell"
+NODES = f"{PREFIX}nodes"
+DRAINED = f"{PREFIX}drained"
+SCHEMA = f"{PREFIX}schema"

@@ -1,4 +1,4 @@
-"""`up`, `down`, `doctor`: they act on the machine that holds UNROLL_HOME, so the server's own launcher does them."""
+"""`up down doctor drain backup restore` act on UNROLL_HOME or REDIS_URL: the server's own launcher does them."""
 
 import importlib.util
 import os
@@ -16,6 +16,9 @@ def register(app: typer.Typer) -> None:
     app.command("up", context_settings=_PASS_ON)(up)
     app.command("down", context_settings=_PASS_ON)(down)
     app.command("doctor", context_settings=_PASS_ON)(doctor)
+    app.command("drain", context_settings=_PASS_ON)(drain)
+    app.command("backup", context_settings=_PASS_ON)(backup)
+    app.command("restore", context_settings=_PASS_ON)(restore)
 
 
 def up(context: typer.Context) -> None:
@@ -31,6 +34,21 @@ def down(context: typer.Context) -> None:
 def doctor(context: typer.Context) -> None:
     """Look for what keeps the service from running here, and say how to mend it."""
     launch("doctor", context.args)
+
+
+def drain(context: typer.Context) -> None:
+    """Take up no more jobs; running ones stop behind a checkpoint and wait in the queue."""
+    launch("drain", context.args)
+
+
+def backup(context: typer.Context) -> None:
+    """Write jobs, data sets, checkpoints and keys into one file, while the service runs."""
+    launch("backup", context.args)
+
+
+def restore(context: typer.Context) -> None:
+    """Fill an empty home from a backup."""
+    launch("restore", context.args)
 
 
 def launch(command: str, arguments: list[str]) -> None:
