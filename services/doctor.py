@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from rnncore.errors import Unavailable
+from rnncore.errors import SchemaMismatch, Unavailable
 from services.embedded_redis import redis_command
 from services.jobqueue.audit import audit
 from services.jobqueue.drain import Drains
@@ -32,6 +32,9 @@ def examine_queue(settings: Settings, say: Callable[[str], None]) -> int:
     try:
         scripts.check_schema()
         jobs, broken, drained = queue_snapshot(scripts).jobs, audit(scripts), Drains(scripts).told()
+    except SchemaMismatch as error:
+        say(f"FAIL {error}")
+        return 1
     except Unavailable as error:
         say(f"FAIL {error}; start the service with `unroll up`, or name its Redis in REDIS_URL")
         return 1

@@ -41,9 +41,9 @@ def write_backup(
     files, path = fsspec.core.url_to_fs(target)
     if files.exists(path):
         raise Conflict(f"{target} is there already; name another file, or move that one away")
-    folder, _, name = target.rpartition("/")
+    folder, slash, name = target.rpartition("/")
     with (
-        Storage(folder or ".").writing(name) as raw,
+        Storage(folder or slash or ".").writing(name) as raw,
         gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=_COMPRESSION) as packed,
         tarfile.open(fileobj=packed, mode="w|") as tar,
     ):
