@@ -1,8 +1,11 @@
 """Backup and restore: one moment of Redis and storage, taken while the service works, put into an empty home."""
 
+import argparse
 import io
 import json
+import os
 import shutil
+import stat
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +18,11 @@ from queue_samples import LEASE_SECONDS, contents
 
 from rnncore.checkpoint import load_checkpoint
 from rnncore.errors import Conflict, InvalidInput, LeaseLost, NotFound
-from services import layout
+from services import layout, operations
 from services.backup.archive import HEADER, REDIS, STORED
 from services.backup.restore import read_header, restore_backup
 from services.backup.write import write_backup
+from services.home import redis_of
 from services.jobqueue import claims, keys
 from services.jobqueue.audit import violations
 from services.jobqueue.claims import ClaimedJob
@@ -27,6 +31,7 @@ from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.tenants import TenantLimits, Tenants
 from services.jobqueue.webhooks import Webhooks
+from services.settings import Settings
 from services.storage import History, Storage, read_history
 from tests.conftest import SECRET
 
@@ -246,6 +251,60 @@ def test_job_that_is_deleted_while_it_is_copied(api: Api, trained: Trained, home
     assert home.storage.list("jobs") == [kept]
 
 
+class Hurried(RedisScripts):
+    """Something happens right after the moment that a backup is of, the first time."""
+
+    def __init__(self, url: str, then: Callable[[], None]) -> None:
+        super().__init__(url, SIGNED)
+        self._then: Callable[[], None] | None = then
+
+    def run(self, name: str, *arguments: Any) -> Any:
+        answer = super().run(name, *arguments)
+        if name == "dump" and self._then:
+            then, self._then = self._then, None
+            then()
+        return answer
+
+
+def hurried_backup(api: Api, file: Path, then: Callable[[], None]) -> Any:
+    scripts = Hurried(api.scripts.url, then)
+    try:
+        return write_backup(scripts, api.storage, str(file), secret=SIGNED, secrets={})
+    finally:
+        scripts.close()
+
+
+def test_what_happens_after_the_moment_of_the_backup_is_not_in_it(api: Api, home: Home, tmp_path: Path) -> None:
+    running = api.submit()["id"]
+    job = api.claim()
+    later: list[str] = []
+
+    def go_on() -> None:
+        job.finish("succeeded")
+        later.append(api.submit()["id"])
+
+    hurried_backup(api, tmp_path / "backup", go_on)
+    home.restore(tmp_path / "backup")
+    assert [record.id for record in home.queue.jobs(api.tenant)[0]] == [running]
+    events = home.queue.events(api.tenant, running, after=None, limit=100)[0]
+    assert [event.data["reason"] for event in events] == ["submitted", "claimed", "restored"]
+    assert api.queue.job(api.tenant, later[0]).state == "queued"
+
+
+def test_ended_job_that_is_deleted_before_it_was_read(api: Api, trained: Trained, home: Home, tmp_path: Path) -> None:
+    gone, kept = finished(api, trained), finished(api, trained)
+    api.client.put("/v1/models/favourite", json={"model": gone}).raise_for_status()
+
+    def delete() -> None:
+        api.client.delete("/v1/models/favourite").raise_for_status()
+        api.client.delete(f"/v1/jobs/{gone}").raise_for_status()
+
+    manifest = hurried_backup(api, tmp_path / "backup", delete)
+    assert (manifest.jobs, manifest.damaged) == (1, {})
+    home.restore(tmp_path / "backup")
+    assert [record.id for record in home.queue.jobs(api.tenant)[0]] == [kept]
+
+
 def test_damage_of_the_service_is_told_and_holds_nothing_else_up(
     api: Api, trained: Trained, home: Home, tmp_path: Path
 ) -> None:
@@ -342,3 +401,52 @@ def test_backup_to_a_url(api: Api, trained: Trained, home: Home) -> None:
     url = f"memory://backups/{time.time_ns()}.tar.gz"
     manifest = write_backup(api.scripts, api.storage, url, secret=SIGNED, secrets={})
     assert restore_backup(home.scripts, home.storage, url, secret=SIGNED) == manifest
+
+
+def operate(home: Path, *words: str) -> tuple[int, str]:
+    """`unroll WORDS` on a home with an embedded Redis that does not run: exit code, and what was said."""
+    said: list[str] = []
+    parser = argparse.ArgumentParser()
+    operations.add_commands(parser.add_subparsers(), said.append)
+    asked = parser.parse_args(words)
+    mask = os.umask(0o022)
+    try:
+        return asked.run(Settings(UNROLL_HOME=home), asked), "\n".join(said)
+    finally:
+        os.umask(mask)
+
+
+def test_commands_find_the_secret_or_say_where_it_belongs(tmp_path: Path) -> None:
+    old, *homes = (tmp_path / name for name in ("old", "with", "without", "other", "given"))
+    settings = Settings(UNROLL_HOME=old)
+    with redis_of(settings, settings.secret) as scripts:
+        Tenants(scripts).put("default", TenantLimits(max_running=3))
+    (old / "api_key").write_text("unroll-first")
+    plain, private = str(tmp_path / "plain"), str(tmp_path / "private")
+    code, said = operate(old, "backup", plain)
+    assert (code, f"keep {old / 'secret'} as well" in said) == (0, True), said
+    assert operate(old, "backup", private, "--with-secrets")[0] == 0
+    assert stat.S_IMODE(Path(private).stat().st_mode) == 0o600
+
+    code, said = operate(homes[0], "restore", private)
+    assert (code, said.endswith("0 jobs, 0 data sets, 0 checkpoints")) == (0, True), said
+    for name in ("secret", "api_key"):
+        assert (homes[0] / name).read_bytes() == (old / name).read_bytes()
+        assert stat.S_IMODE((homes[0] / name).stat().st_mode) == 0o600
+    code, said = operate(homes[1], "restore", plain)
+    assert (code, f"copy the old home's file `secret` to {homes[1] / 'secret'}" in said) == (1, True), said
+    assert not (homes[1] / "secret").exists()
+    homes[2].mkdir()
+    (homes[2] / "secret").write_text("another")
+    code, said = operate(homes[2], "restore", private)
+    assert (code, "is not the secret that the backup was made under" in said) == (1, True), said
+    assert not (homes[2] / "api_key").exists()
+    homes[3].mkdir()
+    shutil.copy(old / "secret", homes[3] / "secret")
+    assert operate(homes[3], "restore", plain)[0] == 0
+    with redis_of(Settings(UNROLL_HOME=homes[3])) as scripts:
+        assert Tenants(scripts).get("default").max_running == 3
+    code, said = operate(homes[3], "restore", private)
+    assert (code, "something in its Redis" in said) == (1, True), said
+    assert not (homes[3] / "api_key").exists(), "nothing of a restore that was refused stays"
+    assert operate(homes[3], "restore", str(tmp_path / "nothing"))[0] == 5
