@@ -10,8 +10,8 @@ import httpx
 from tests.running_service import Service
 
 PAGE = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
-TRAIN = {"max_steps": 1500, "validate_every_steps": 1000, "checkpoint_every_steps": 40}
-SAMPLE = {"prompt": "the cat", "max_tokens": 60, "seed": 11, "temperature": 0.8}
+TRAIN = {"max_steps": 1500, "validate_every_steps": 10_000, "checkpoint_every_steps": 100}
+SAMPLE = {"prompt": "one two", "max_tokens": 60, "seed": 11, "temperature": 0.8}
 
 
 def commands(heading: str) -> list[str]:
@@ -37,11 +37,11 @@ def test_running_service_is_backed_up_drained_and_restored_as_the_page_says(
     service: Service, text: str, tmp_path: Path
 ) -> None:
     dataset = service.upload(text)
-    undisturbed = service.ended(service.submit(dataset, train=TRAIN)["id"])
+    model = service.ended(service.submit(dataset)["id"])["id"]
     key = service.api.post("/v1/keys", json={"scopes": ["read"]}).raise_for_status().json()["key"]
-    written = sample(service.api, undisturbed["id"])
+    written = sample(service.api, model)
     job = service.submit(dataset, train=TRAIN)["id"]
-    service.stepped(job, 60)
+    service.stepped(job, 110)
 
     (back_up,) = commands("Back up")
     run(back_up, service, tmp_path)
@@ -52,10 +52,9 @@ def test_running_service_is_backed_up_drained_and_restored_as_the_page_says(
     record = service.job(job)
     assert (record["state"], record["queue"]["reason"]) == ("queued", "drained")
     assert "the service takes up no jobs" in service.api.get("/readyz").json()["checks"]["drain"]
-    assert sample(service.api, undisturbed["id"]) == written
+    assert sample(service.api, model) == written
     run(lift, service, tmp_path)
-    ended = service.ended(job)
-    assert (ended["state"], ended["parameters_sha256"]) == ("succeeded", undisturbed["parameters_sha256"])
+    drained = service.ended(job, 180)
     reasons = [event["data"].get("reason") for event in service.events(job) if event["type"] == "state"]
     assert reasons[-3:] == ["drained", "claimed", "finished"]
 
@@ -67,12 +66,14 @@ def test_running_service_is_backed_up_drained_and_restored_as_the_page_says(
     restored = Service(tmp_path / "new-home", **settings)
     try:
         restored.start()
-        ended = restored.ended(job)
-        assert (ended["state"], ended["parameters_sha256"]) == ("succeeded", undisturbed["parameters_sha256"])
-        assert re.search(r"resumed at step \d+", restored.api.get(f"/v1/jobs/{job}/logs").text.splitlines()[-3])
-        assert sample(restored.api, undisturbed["id"]) == written
+        ended = restored.ended(job, 180)
+        assert ended["parameters_sha256"] == drained["parameters_sha256"], "wherever either of them was stopped"
+        told = [event["data"].get("reason") for event in restored.events(job) if event["type"] == "state"]
+        assert told == ["submitted", "claimed", "restored", "claimed", "finished"]
+        assert "resumed at step" in restored.api.get(f"/v1/jobs/{job}/logs").text
+        assert sample(restored.api, model) == written
         known = {"headers": {"authorization": f"Bearer {key}"}}
         listed = restored.api.get("/v1/jobs", **known).raise_for_status().json()["data"]
-        assert {job, undisturbed["id"]} <= {record["id"] for record in listed}
+        assert {job, model} <= {record["id"] for record in listed}
     finally:
         restored.stop()

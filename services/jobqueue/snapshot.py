@@ -52,8 +52,13 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
         num_paused = redis.zcard(keys.PAUSED)
         running_ids = redis.zrange(keys.LEASES, 0, -1)
         first += redis.zrange(keys.BACKOFF, 0, 999)
-        oldest = [redis.hget(keys.job(job_id), "created_at") for job_id in first]
-        running = [redis.hgetall(keys.job(job_id)) for job_id in running_ids]
+        with redis.pipeline(transaction=False) as asked:
+            for job_id in first:
+                asked.hget(keys.job(job_id), "created_at")
+            for job_id in running_ids:
+                asked.hgetall(keys.job(job_id))
+            answers = asked.execute()
+        oldest, running = answers[: len(first)], answers[len(first) :]
         is_drained = redis.hexists(keys.DRAINED, SERVICE)
     ages = [time.time() - int(at) / 1000 for at in oldest if at]
     finished = {
