@@ -20,6 +20,7 @@ import statistics
 import sys
 import time
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,18 +115,18 @@ class Worker(asyncio.Protocol):
         self.longest_gap = 0.0
 
 
-def simulate(socket: str, commands: list[tuple[Any, Any]], seconds: float, told: Connection) -> None:
+def simulate(socket: str, commands: list[tuple[Any, Any]], seconds: float, together: Barrier, told: Connection) -> None:
     """One process of workers; tells how long each answer took, the longest gap, its share of a core, and the time."""
 
     async def run() -> None:
         workers = [Worker(*of_worker) for of_worker in commands]
         for worker in workers:
             await asyncio.get_running_loop().create_unix_connection(lambda w=worker: w, socket)  # type: ignore[misc]
+        await asyncio.get_running_loop().run_in_executor(None, together.wait)  # all are connected
         await asyncio.sleep(WARM_SECONDS)
         for worker in workers:
             worker.forget()
         began, busy = time.monotonic(), time.process_time()
-        told.send("measuring")
         await asyncio.sleep(seconds)
         elapsed, busy = time.monotonic() - began, time.process_time() - busy
         gaps = [max(worker.longest_gap, time.monotonic() - worker.renewed_at) for worker in workers]
@@ -186,20 +187,23 @@ def measure(number: int, seconds: float) -> Load:
         calls = [calls_of(claim) for claim in claimed(scripts, number)]
         scripts.run(*calls[0][0])  # Redis knows the script from then on
         commands = [(command(scripts, report), command(scripts, publish)) for report, publish in calls]
+        together = multiprocessing.Barrier(PROCESSES + 1)
         pipes = [multiprocessing.Pipe() for _ in range(PROCESSES)]
         children = [
-            multiprocessing.Process(target=simulate, args=(url[7:], commands[part::PROCESSES], seconds, theirs))
+            multiprocessing.Process(
+                target=simulate, args=(url[7:], commands[part::PROCESSES], seconds, together, theirs)
+            )
             for part, (_, theirs) in enumerate(pipes)
         ]
         for child in children:
             child.start()
-        for ours, _ in pipes:
-            ours.recv()
-        scripts.redis.config_resetstat()
-        busy, began = cpu_seconds(scripts), time.monotonic()
+        together.wait()
+        time.sleep(WARM_SECONDS)
+        before, began = spent(scripts), time.monotonic()
+        time.sleep(seconds)
+        after, elapsed = spent(scripts), time.monotonic() - began
+        calls_made, microseconds, cpu = (late - early for early, late in zip(before, after, strict=True))
         answers = [ours.recv() for ours, _ in pipes]
-        cores = (cpu_seconds(scripts) - busy) / (time.monotonic() - began)
-        microseconds = scripts.redis.info("commandstats")["cmdstat_evalsha"]["usec_per_call"]
         for child in children:
             child.join()
         scripts.close()
@@ -208,18 +212,19 @@ def measure(number: int, seconds: float) -> Load:
         workers=number,
         needed=number * calls_per_second(),
         answered=sum(len(answer[0]) / answer[3] for answer in answers),
-        redis_cores=cores,
+        redis_cores=cpu / elapsed,
         load_cores=sum(answer[2] for answer in answers),
-        microseconds=microseconds,
+        microseconds=microseconds / calls_made,
         p50_ms=1000 * statistics.median(took),
         p99_ms=1000 * took[int(0.99 * (len(took) - 1))],
         longest_gap=max(answer[1] for answer in answers),
     )
 
 
-def cpu_seconds(scripts: RedisScripts) -> float:
-    about = scripts.redis.info("cpu")
-    return float(about["used_cpu_user"] + about["used_cpu_sys"])
+def spent(scripts: RedisScripts) -> tuple[int, int, float]:
+    """Calls of scripts so far, the microseconds they took, and the seconds of CPU that Redis has had in all."""
+    calls, cpu = scripts.redis.info("commandstats")["cmdstat_evalsha"], scripts.redis.info("cpu")
+    return calls["calls"], calls["usec"], float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
 
 
 def megabytes_of_a_job() -> float:
