@@ -20,6 +20,7 @@ UnrollError
 ├── StorageFull             too little space is left on the disk; try again once there is more
 │   └── StorageQuotaExceeded    or of what a tenant may store
 ├── Unavailable             a part of the service does not answer; try again later
+│   └── SchemaMismatch      the data in Redis are those of another version of the program
 ├── CorruptCheckpoint       a checkpoint folder that is incomplete, altered or unsigned
 ├── TimedOut                a job took longer than it was to take in all
 ├── NonFiniteLoss           training left the numbers; retrying the same job cannot help
@@ -118,6 +119,10 @@ class StorageQuotaExceeded(StorageFull):
 
 class Unavailable(UnrollError):
     """A part of the service does not answer."""
+
+
+class SchemaMismatch(Unavailable):
+    """The data in Redis were written by another version of the program, and are left alone."""
 
 
 class CorruptCheckpoint(UnrollError):

@@ -30,6 +30,7 @@ from services.exporter.collector import QueueCollector
 from services.exporter.http import HttpMetrics, register_build_info
 from services.faults import answer_headers, envelope, error_answer
 from services.jobqueue.api_keys import ApiKey, ApiKeys, Scope
+from services.jobqueue.drain import Drains
 from services.jobqueue.durability import check_durability
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import JobRecord
@@ -85,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        await run_in_threadpool(scripts.check_schema)
         await run_in_threadpool(check_durability, scripts, settings)
         await run_in_threadpool(access.admit_first_key, settings)
         app.state.rooms = rooms
@@ -111,7 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
     registry = CollectorRegistry()
     registry.register(QueueCollector(lambda: _snapshot(scripts)))
     register_build_info(registry, version=VERSION)
-    _add_health(app, rooms, registry)
+    _add_health(app, rooms, Drains(scripts), registry)
     _add_pages(app, queue, access, settings)
     app.add_middleware(
         Door,
@@ -159,7 +161,7 @@ def _add_faults(app: FastAPI) -> None:
         return JSONResponse(body, status, {"x-request-id": request.state.request_id})
 
 
-def _add_health(app: FastAPI, rooms: Rooms, registry: CollectorRegistry) -> None:
+def _add_health(app: FastAPI, rooms: Rooms, drains: Drains, registry: CollectorRegistry) -> None:
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
         """The process runs."""
@@ -167,10 +169,12 @@ def _add_health(app: FastAPI, rooms: Rooms, registry: CollectorRegistry) -> None
 
     @app.get("/readyz", tags=["health"], responses={503: {"description": "Redis does not answer."}})
     async def readyz() -> Response:
-        """Whether jobs can be taken; `sampler` tells whether completions are answered too."""
+        """Whether jobs can be taken; `sampler` tells whether completions are answered, `drain` what starts no jobs."""
         checks = {"redis": "ok", "sampler": "ok"}
         try:
             await run_in_threadpool(rooms.queue.ping)
+            if told := await run_in_threadpool(drains.told):
+                checks["drain"] = told
         except UnrollError as error:
             checks["redis"] = str(error)
         try:

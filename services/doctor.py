@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from rnncore.errors import Unavailable, UnrollError
+from rnncore.errors import SchemaMismatch, Unavailable, UnrollError
 from services import layout
 from services.embedded_redis import redis_command
 from services.jobqueue.audit import audit
+from services.jobqueue.drain import Drains
 from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.snapshot import queue_snapshot
-from services.settings import Settings, embedded_socket
+from services.settings import Settings, embedded_url
 from services.storage import Storage
 
 _NEEDED_BYTES = 2 << 30
@@ -31,10 +32,13 @@ def examine(settings: Settings, say: Callable[[str], None]) -> int:
 
 def examine_queue(settings: Settings, say: Callable[[str], None]) -> int:
     """Says which invariants of the queue are broken; 0 if none is. The queue may be at work; nothing is changed."""
-    url = settings.redis_url or f"unix://{embedded_socket(settings.root)}"
-    scripts = RedisScripts(url, settings.secret)
+    scripts = RedisScripts(settings.redis_url or embedded_url(settings.root), settings.secret)
     try:
-        jobs, broken = queue_snapshot(scripts).jobs, audit(scripts)
+        scripts.check_schema()
+        jobs, broken, drained = queue_snapshot(scripts).jobs, audit(scripts), Drains(scripts).told()
+    except SchemaMismatch as error:
+        say(f"FAIL {error}")
+        return 1
     except Unavailable as error:
         say(f"FAIL {error}; start the service with `unroll up`, or name its Redis in REDIS_URL")
         return 1
@@ -42,6 +46,8 @@ def examine_queue(settings: Settings, say: Callable[[str], None]) -> int:
         scripts.close()
     for line in broken:
         say(f"FAIL {line}")
+    if drained:
+        say(f"ok   {drained}")
     counts = ", ".join(f"{count} {state}" for state, count in sorted(jobs.items()) if count) or "no jobs"
     say(f"{'FAIL' if broken else 'ok  '} {counts}; {len(broken)} broken invariants")
     return 1 if broken else 0

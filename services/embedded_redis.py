@@ -2,10 +2,12 @@
 
 import importlib.util
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from services.jobqueue.durability import REQUIRED
+from services.settings import embedded_socket
 
 
 def redis_command() -> list[str]:
@@ -41,6 +43,13 @@ def redis_arguments(socket_path: Path, data: Path) -> list[str]:
         **REQUIRED,
     }
     return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def redis_launch(root: Path) -> tuple[list[str], Callable[[], int]]:
+    """How the Redis of the home `root` is started, and what to do before each start. Raises as `redis_command`."""
+    data = root / "redis"
+    data.mkdir(mode=0o700, exist_ok=True)
+    return [*redis_command(), *redis_arguments(embedded_socket(root), data)], lambda: repair_append_only_files(data)
 
 
 def repair_append_only_files(data: Path) -> int:

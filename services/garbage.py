@@ -5,15 +5,13 @@
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from rnncore.errors import Conflict, NotFound, UnrollError
+from rnncore.errors import Conflict, NotFound
 from services import layout
 from services.jobqueue.references import References, installation, references
 from services.jobqueue.scripts import RedisScripts
-from services.settings import Settings, embedded_socket
 from services.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -56,23 +54,6 @@ def collect(
         log.info("deleting %s, %d files of %d bytes: no record refers to it", path, num_files, num_bytes)
         storage.delete(path)
     return garbage
-
-
-def run(settings: Settings, say: Callable[[str], None], *, is_rehearsal: bool) -> int:
-    """Collects the garbage of this machine's service, which may be at work; 0 if it could."""
-    scripts = RedisScripts(settings.redis_url or f"unix://{embedded_socket(settings.root)}", settings.secret)
-    try:
-        found = collect(scripts, Storage.of(settings), is_rehearsal=is_rehearsal)
-    except UnrollError as error:
-        say(str(error))
-        return 1
-    finally:
-        scripts.close()
-    for path, _, num_bytes in found:
-        say(f"{num_bytes:>12} {path}")
-    done = "would be deleted" if is_rehearsal else "deleted"
-    say(f"{sum(size.num_bytes for size in found):>12} bytes that no record refers to {done}")
-    return 0
 
 
 def _check_owner(storage: Storage, name: str) -> None:

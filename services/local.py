@@ -1,17 +1,17 @@
-"""`python -m services.local up|down|doctor|gc`: this machine's service. What is started is told in `stack`."""
+"""`python -m services.local up|down|doctor|drain|backup|restore|gc`: the service of this machine or of REDIS_URL.
+
+What `up` starts is told in `stack`, what the last four do in `operations`.
+"""
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from services import garbage
+from services import operations
 from services.doctor import examine, examine_queue
+from services.home import holder, lock
 from services.settings import Settings
 from services.stack import Stack, StartError
 
@@ -19,30 +19,25 @@ _DOWN_SECONDS = 60
 
 
 def main() -> None:
-    """The command line; exits 0 or 1."""
+    """The command line; exits as the command says."""
     parser = argparse.ArgumentParser(prog="unroll", description="The service on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     up_command = commands.add_parser("up", help="start everything and stay; Ctrl-C stops it")
     up_command.add_argument("--serve", action="store_true", help="run the sampler as Ray Serve replicas")
-    commands.add_parser("down", help="stop the service that was started with `up`")
+    up_command.set_defaults(run=lambda settings, asked: up(_served(settings) if asked.serve else settings))
+    down_command = commands.add_parser("down", help="stop the service that was started with `up`")
+    down_command.set_defaults(run=lambda settings, _: down(settings))
     doctor = commands.add_parser("doctor", help="look for what keeps the service from running here")
     doctor.add_argument("--queue", action="store_true", help="check what lies in Redis instead")
-    gc_command = commands.add_parser("gc", help="delete from storage what no record refers to")
-    gc_command.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    doctor.set_defaults(run=lambda settings, asked: (examine_queue if asked.queue else examine)(settings, say))
+    operations.add_commands(commands, say)
     asked = parser.parse_args()
-    command, settings = asked.command, Settings()
-    if command == "up" and asked.serve:
-        settings = settings.model_copy(update={"sampler": "serve"})
-    if command == "doctor":
-        sys.exit(examine_queue(settings, say) if asked.queue else examine(settings, say))
-    if command == "gc":
-        sys.exit(garbage.run(settings, say, is_rehearsal=asked.dry_run))
-    sys.exit(up(settings) if command == "up" else down(settings))
+    sys.exit(asked.run(Settings(), asked))
 
 
 def up(settings: Settings) -> int:
     """Starts all, prints where it is, and stays until SIGINT or SIGTERM."""
-    with _lock(settings.root) as is_ours:
+    with lock(settings.root) as is_ours:
         if not is_ours:
             say(f"a service already runs on {settings.root}; `unroll down` stops it, UNROLL_HOME names another home")
             return 1
@@ -71,19 +66,15 @@ def up(settings: Settings) -> int:
 
 def down(settings: Settings) -> int:
     """Stops the service of this home and waits until it has stopped."""
-    lock = settings.root / "run" / "lock"
-    try:
-        pid = int(lock.read_text())
-    except (FileNotFoundError, ValueError):
-        pid = None
-    with _lock(settings.root) as was_free:
+    pid = holder(settings.root)
+    with lock(settings.root) as was_free:
         if was_free or pid is None:
             say(f"no service runs on {settings.root}")
             return 0
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _DOWN_SECONDS
     while time.monotonic() < deadline:
-        with _lock(settings.root) as is_free:
+        with lock(settings.root) as is_free:
             if is_free:
                 say("stopped")
                 return 0
@@ -97,21 +88,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-@contextmanager
-def _lock(root: Path) -> Iterator[bool]:
-    """Whether this home is ours now. The lock ends with the process, however it ends."""
-    folder = root / "run"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with (folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield True
+def _served(settings: Settings) -> Settings:
+    return settings.model_copy(update={"sampler": "serve"})
 
 
 if __name__ == "__main__":

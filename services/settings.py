@@ -263,6 +263,11 @@ def embedded_socket(root: Path) -> Path:
     return socket_folder(root) / "redis.sock"
 
 
+def embedded_url(root: Path) -> str:
+    """REDIS_URL of the embedded Redis of the home `root`."""
+    return f"unix://{embedded_socket(root)}"
+
+
 def private_value(path: Path, prefix: str = "") -> str:
     """The random value in `path`, made once, readable by its owner alone; one value however many processes ask."""
     if not path.exists():

@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import httpx
 
-from rnncore.errors import Unavailable
-from services.embedded_redis import redis_arguments, redis_command, repair_append_only_files
+from rnncore.errors import SchemaMismatch, Unavailable
+from services.embedded_redis import redis_launch
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
 from services.processes import Child, free_port
-from services.settings import Settings, embedded_socket, socket_folder
+from services.settings import Settings, embedded_url, socket_folder
 
 START_SECONDS = 180
 _LOOK_SECONDS = 0.1
@@ -95,12 +95,9 @@ class Stack:
         shutil.rmtree(self._sockets, ignore_errors=True)
 
     def _start_redis(self) -> None:
-        socket_path, data = embedded_socket(self._home), self._home / "redis"
-        data.mkdir(mode=0o700, exist_ok=True)
-        url = f"unix://{socket_path}"
+        url = embedded_url(self._home)
         self._environment["REDIS_URL"] = url
-        command = [*redis_command(), *redis_arguments(socket_path, data)]
-        redis = self._add("redis", command, lambda: repair_append_only_files(data))
+        redis = self._add("redis", *redis_launch(self._home))
         scripts = RedisScripts(url)
         self._wait(redis, lambda: _answers(JobQueue(scripts).ping))
         scripts.close()
@@ -168,6 +165,8 @@ def _has_warm_trainer(metrics: str) -> bool:
 def _answers(ask: Callable[[], None]) -> bool:
     try:
         ask()
+    except SchemaMismatch as error:
+        raise StartError(str(error)) from error
     except Unavailable:
         return False
     return True

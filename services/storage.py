@@ -63,6 +63,10 @@ class Storage:
             reserve_bytes=settings.reserve_bytes,
         )
 
+    def elsewhere(self, url: str) -> "Storage":
+        """Another root, whose files wait to be sent where those of this one do."""
+        return Storage(url, cache=self._copies.folder)
+
     def check_space(self) -> None:
         """Raises StorageFull where less than the reserve is left on the disk that files are written to here.
 

@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rnncore.errors import Conflict, Overloaded, Unavailable
 from services.garbage import collect
 from services.jobqueue import claims
+from services.jobqueue.drain import Drains
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Capacity, Claim, Seats
 from services.jobqueue.scripts import RedisScripts
@@ -55,9 +56,10 @@ class _Work(NamedTuple):
 class _Seat:
     """One place for a trainer on one node: the actor that sits there, and what it is at."""
 
-    def __init__(self, name: str, node_id: str, *, threads: int, num_gpus: int, memory: int) -> None:
+    def __init__(self, name: str, node_id: str, host: str, *, threads: int, num_gpus: int, memory: int) -> None:
         self.name = name
         self.node_id = node_id
+        self.host = host
         self.threads = threads
         self.num_gpus = num_gpus
         self.memory = memory
@@ -66,6 +68,7 @@ class _Seat:
         self.work: _Work | None = None
         self.jobs_run = 0
         self.is_warm = False
+        self.is_drained = False
 
     @property
     def kind(self) -> Literal["cpu", "gpu"]:
@@ -73,7 +76,7 @@ class _Seat:
 
     @property
     def is_free(self) -> bool:
-        return self.is_warm and self.work is None
+        return self.is_warm and self.work is None and not self.is_drained
 
 
 class Dispatcher:
@@ -83,6 +86,7 @@ class Dispatcher:
         self._settings = settings
         self._scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self._seats: dict[str, _Seat] = {}
+        self._drains = Drains(self._scripts)
         self._token: str | None = None
         self._queue = JobQueue(self._scripts)
         self._storage = Storage.of(settings)
@@ -113,7 +117,9 @@ class Dispatcher:
     def step(self) -> None:
         """One round: look after the pool, hand out a job for each idle trainer, wait a moment for news."""
         self._seat_nodes()
+        drained = self._drains.since()
         for seat in self._seats.values():
+            seat.is_drained = seat.node_id in drained
             self._look_after(seat)
         TRAINERS.labels("idle").set(sum(self._free()))
         TRAINERS.labels("busy").set(sum(seat.work is not None for seat in self._seats.values()))
@@ -137,6 +143,7 @@ class Dispatcher:
         self._looked_at = present
         kinds = Counted(seat.kind for seat in self._seats.values())
         memory = max(seat.memory for seat in self._seats.values())
+        self._drains.publish_nodes({seat.node_id: seat.host for seat in self._seats.values()})
         claims.publish_capacity(self._scripts, Capacity(Seats(kinds["cpu"], kinds["gpu"]), 1, memory))
         if not sum(self._free()):
             claims.reap(self._scripts, lease_seconds=self._settings.lease_seconds)
@@ -158,8 +165,9 @@ class Dispatcher:
                 log.exception("the storage was not tidied")
 
     def _seat_nodes(self) -> None:
-        nodes = {node["NodeID"]: node["Resources"] for node in cast(Any, ray).nodes() if node["Alive"]}
-        for node_id, resources in nodes.items():
+        nodes = {node["NodeID"]: node for node in cast(Any, ray).nodes() if node["Alive"]}
+        for node_id, node in nodes.items():
+            resources, host = node["Resources"], node["NodeManagerHostname"]
             gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
             count = gpus or (self._settings.trainers if cpus else 0)
             for number in range(count):
@@ -167,7 +175,9 @@ class Dispatcher:
                 if name not in self._seats:
                     threads = max(1, cpus // count)
                     memory = int(resources.get("memory", 0)) // count
-                    self._seats[name] = _Seat(name, node_id, threads=threads, num_gpus=1 if gpus else 0, memory=memory)
+                    self._seats[name] = _Seat(
+                        name, node_id, host, threads=threads, num_gpus=1 if gpus else 0, memory=memory
+                    )
         for name in [name for name, seat in self._seats.items() if seat.node_id not in nodes]:
             self._lost(self._seats.pop(name), "its node left the cluster")
 
@@ -264,6 +274,7 @@ def main() -> None:
     configure_logs()
     configure_traces("dispatcher")
     settings = Settings()
+    RedisScripts(settings.redis_url or "").check_schema()
     ray.init(
         address=settings.ray_address or "auto",
         namespace=NAMESPACE,

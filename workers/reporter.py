@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 2.0
 # History may take a twentieth of the time, however slow the storage is.
 _FLUSH_SHARE = 0.05
-_PROGRESS_SECONDS = 0.25
+PROGRESS_SECONDS = 0.25
 _LOG_TAIL_LINES = 20
 _TRY_SECONDS = 1.0
 _LONGEST_TRY_SECONDS = 30.0
@@ -111,7 +111,7 @@ class QueueReporter:
         self._metrics.add(row)
         now = time.monotonic()
         is_first, self._has_stepped = not self._has_stepped, True
-        if is_first or point.validation_loss is not None or now - self._told_at >= _PROGRESS_SECONDS:
+        if is_first or point.validation_loss is not None or now - self._told_at >= PROGRESS_SECONDS:
             self._told_at = now
             self._held.write(
                 fields=self._fields(point, is_first), events=[("metrics", row)], totals=self._trained_since(point)

@@ -45,6 +45,7 @@ class QueueCollector(Collector):
 
 
 def _queue(snapshot: QueueSnapshot) -> Iterator[Family]:
+    yield _family(table.DRAINED, [((), int(snapshot.is_drained))])
     # Closed label sets show their zeros, so that a rule sees 0 and not an absent series.
     yield _family(table.QUEUE_DEPTH, [((str(p),), snapshot.depth.get(p, 0)) for p in PRIORITIES])
     yield _family(table.QUEUE_OLDEST_JOB_AGE, [((), snapshot.oldest_job_age_seconds)])

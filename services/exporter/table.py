@@ -18,6 +18,7 @@ class Metric(NamedTuple):
 
 
 QUEUE_UP = Metric("unroll_queue_up", "gauge", "1 where the queue could be read for this scrape, else 0.")
+DRAINED = Metric("unroll_drained", "gauge", "1 while the service takes up no jobs (`unroll drain`), else 0.")
 QUEUE_DEPTH = Metric("unroll_queue_depth", "gauge", "Jobs that wait, by priority (9 runs first).", ("priority",))
 QUEUE_OLDEST_JOB_AGE = Metric(
     "unroll_queue_oldest_job_age_seconds", "gauge", "Seconds the longest waiting job has waited; 0 where none waits."

@@ -25,7 +25,7 @@ from services.jobqueue.scripts import RedisScripts
 log = logging.getLogger(__name__)
 
 # Often enough that a cancel is seen at once, and many beats fit into one lease.
-_BEAT_SECONDS = 0.3
+BEAT_SECONDS = 0.3
 _FIRST_PAUSE_MS = 2_000
 _LONGEST_PAUSE_MS = 300_000
 _NO_REPORT = 0
@@ -110,12 +110,12 @@ class ClaimedJob:
         self._scripts = scripts
         self._lease_ms = int(lease_seconds * 1000)
         self._lease_seconds = lease_seconds
-        self._deadline = time.monotonic() + lease_seconds
+        self._asked_at = time.monotonic()
+        self._deadline = self._asked_at + lease_seconds
         self._verdict: Literal["ok", "cancel", "timeout", "suspend", "lost"] = "ok"
         self._report = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{held.job}", daemon=True)
-        self.longest_gap_seconds = 0.0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -211,7 +211,7 @@ class ClaimedJob:
             raise LeaseLost(f"{held.job} epoch {held.epoch} is no longer ours")
 
     def _renew(self, report: int, arguments: list[str | int]) -> None:
-        asked_at = time.monotonic()
+        asked_at = self._asked_at = time.monotonic()
         held = self.claim
         verdict = self._scripts.run("beat", held.job, held.epoch, held.token, self._lease_ms, report, *arguments)
         if self._verdict != "lost":  # once lost, always lost: replies may overtake one another
@@ -220,8 +220,9 @@ class ClaimedJob:
             self._deadline = asked_at + self._lease_seconds
 
     def _beat(self) -> None:
-        last = time.monotonic()
-        while not self._over.wait(_BEAT_SECONDS):
+        while not self._over.wait(max(0.0, self._asked_at + BEAT_SECONDS - time.monotonic())):
+            if time.monotonic() - self._asked_at < BEAT_SECONDS:
+                continue  # a report has renewed the lease meanwhile
             try:
                 self._renew(_NO_REPORT, _arguments({}, (), (), (), {}))
             except Unavailable as error:
@@ -229,8 +230,6 @@ class ClaimedJob:
             except Exception:
                 log.exception("lease of %s not renewed", self.claim.job)
             now = time.monotonic()
-            self.longest_gap_seconds = max(self.longest_gap_seconds, now - last)
-            last = now
             if self._verdict == "lost" or now > self._deadline:
                 break
             if now - self._told_at > self._stall_seconds:

@@ -37,9 +37,14 @@
 | counters | hash | totals for the metrics |
 | installation | string | names this queue to the storage that its records refer to |
 | bell | list | rung when a job becomes ready |
+| nodes | hash | id of a Ray node with trainers -> its host name |
+| drained | hash | `service`, or the id of a Ray node -> since when (ms) it takes up no jobs |
+| schema | string | SCHEMA_VERSION of the program that wrote all this |
 """
 
 PREFIX = "{unroll}:"
+# Rises with each change of what lies in Redis that an earlier program could not work with: a field of JobSpec too.
+SCHEMA_VERSION = 1
 
 
 def job(job_id: str) -> str:
@@ -111,3 +116,6 @@ API_KEY_IDS = f"{PREFIX}key_ids"
 COUNTERS = f"{PREFIX}counters"
 INSTALLATION = f"{PREFIX}installation"
 BELL = f"{PREFIX}bell"
+NODES = f"{PREFIX}nodes"
+DRAINED = f"{PREFIX}drained"
+SCHEMA = f"{PREFIX}schema"

@@ -41,9 +41,8 @@ class JobQueue:
         self._idempotency_seconds = idempotency_seconds
 
     def ping(self) -> None:
-        """Raises Unavailable unless Redis answers."""
-        with self._scripts.faults():
-            self._redis.ping()
+        """Raises Unavailable unless Redis answers, SchemaMismatch where its data are another program's."""
+        self._scripts.check_schema()
 
     def submit(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.jobqueue import keys
+from services.jobqueue.drain import SERVICE
 from services.jobqueue.scripts import RedisScripts
 
 _PRIORITY_STEP = 2**40
@@ -38,6 +39,7 @@ class QueueSnapshot(NamedTuple):
     running: tuple[RunningJob, ...]
     train_characters_total: Mapping[str, int]
     train_steps_total: Mapping[str, int]
+    is_drained: bool = False
 
 
 def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
@@ -50,8 +52,14 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
         num_paused = redis.zcard(keys.PAUSED)
         running_ids = redis.zrange(keys.LEASES, 0, -1)
         first += redis.zrange(keys.BACKOFF, 0, 999)
-        oldest = [redis.hget(keys.job(job_id), "created_at") for job_id in first]
-        running = [redis.hgetall(keys.job(job_id)) for job_id in running_ids]
+        with redis.pipeline(transaction=False) as asked:
+            for job_id in first:
+                asked.hget(keys.job(job_id), "created_at")
+            for job_id in running_ids:
+                asked.hgetall(keys.job(job_id))
+            answers = asked.execute()
+        oldest, running = answers[: len(first)], answers[len(first) :]
+        is_drained = redis.hexists(keys.DRAINED, SERVICE)
     ages = [time.time() - int(at) / 1000 for at in oldest if at]
     finished = {
         (parts[1], parts[2], parts[3]): count
@@ -77,6 +85,7 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
         running=tuple(_running(fields) for fields in running if fields),
         train_characters_total=_by_cell(totals, "characters"),
         train_steps_total=_by_cell(totals, "steps"),
+        is_drained=bool(is_drained),
     )
 
 

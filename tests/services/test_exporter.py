@@ -31,6 +31,7 @@ SNAPSHOT = QueueSnapshot(
     ),
     train_characters_total={"lstm": 4096},
     train_steps_total={"lstm": 2},
+    is_drained=True,
 )
 
 
@@ -56,6 +57,7 @@ def test_snapshot_becomes_exactly_these_series() -> None:
     found = samples(queue_text(SNAPSHOT))
     expected: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
         ("unroll_queue_up", ()): 1,
+        ("unroll_drained", ()): 1,
         ("unroll_queue_oldest_job_age_seconds", ()): 12.5,
         **{("unroll_queue_depth", (("priority", str(p)),)): {9: 2, 5: 7}.get(p, 0) for p in range(10)},
         ("unroll_jobs_finished_total", (("cell", "lstm"), ("outcome", "failed"), ("reason", "poison"))): 1,
@@ -215,7 +217,7 @@ def test_build_info_names_version_and_python() -> None:
 
 def test_every_metric_is_declared_once_with_a_sentence() -> None:
     names = [metric.name for metric in table.METRICS]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 19
     for metric in table.METRICS:
         assert metric.name.startswith("unroll_")
         assert metric.help.endswith(".")

@@ -13,6 +13,7 @@ REASONS = {
     "quota": "waits for its tenant's quota",
     "larger_job": "free workers are kept for a larger job",
     "no_such_worker": "no worker here could run it",
+    "drained": "the service is drained: it takes up no jobs until its operator runs `unroll drain --off`",
 }
 MOST_NAMED = 3
 

@@ -15,7 +15,8 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from rnncore.errors import Overloaded, Unavailable
+from rnncore.errors import Overloaded, SchemaMismatch, Unavailable
+from services.jobqueue.keys import SCHEMA_VERSION
 
 # Longer than any blocking read, or redis-py gives up on an answer that is merely waited for.
 SOCKET_SECONDS = 30
@@ -40,6 +41,10 @@ class RedisScripts:
         with self.faults():
             return self._scripts[name](args=list(arguments))
 
+    def check_schema(self) -> None:
+        """Raises SchemaMismatch where the data in Redis are another program's. Every script looks for itself too."""
+        self.run("schema")
+
     def signature(self, job_id: str, tenant: str, spec: str) -> str:
         """HMAC of what a job is and whose: the part of a record that never changes."""
         signed = "\n".join((job_id, tenant, spec)).encode()
@@ -59,6 +64,8 @@ class RedisScripts:
         except redis.exceptions.ResponseError as error:
             if "OOM" in str(error):
                 raise Overloaded("the queue's memory is full; delete ended jobs or raise Redis's maxmemory") from error
+            if str(error).startswith("SCHEMA "):
+                raise _mismatch(str(error).split()[1]) from error
             raise
         except redis.exceptions.RedisError as error:
             raise Unavailable(f"the queue does not answer: {error}") from error
@@ -69,9 +76,18 @@ class RedisScripts:
     @cached_property
     def _scripts(self) -> dict[str, Any]:
         folder = resources.files(__name__)
-        shared = folder.joinpath("_shared.lua").read_text()
+        shared = f"local SCHEMA_VERSION = '{SCHEMA_VERSION}'\n" + folder.joinpath("_shared.lua").read_text()
         return {
             path.name.removesuffix(".lua"): self.redis.register_script(shared + path.read_text())
             for path in folder.iterdir()
             if path.name.endswith(".lua") and not path.name.startswith("_")
         }
+
+
+def _mismatch(found: str) -> SchemaMismatch:
+    is_older = found.isdigit() and int(found) < SCHEMA_VERSION
+    way_out = "a version of Unroll that brings them up to date" if is_older else "the version of Unroll that wrote them"
+    return SchemaMismatch(
+        f"the data in Redis have schema version {found}, this program works with {SCHEMA_VERSION}; "
+        f"run {way_out} (docs/operations.md, Upgrade)"
+    )

@@ -1,5 +1,14 @@
 -- What the scripts share; put before each of them. Lua has no rollback: check everything before the first write.
 local P = '{unroll}:'
+
+-- Data of another version are another program's: nothing of them is touched.
+local version = redis.call('GET', P .. 'schema')
+if not version then
+  redis.call('SET', P .. 'schema', SCHEMA_VERSION)
+elseif version ~= SCHEMA_VERSION then
+  return redis.error_reply('SCHEMA ' .. version)
+end
+
 local EVENTS_KEPT = 2000
 local WORKER_LOSSES = 3
 
@@ -238,6 +247,16 @@ end
 
 local function has_trainer(state)
   return state == 'running' or state == 'pausing'
+end
+
+-- Whether the whole service, or the node that job `id` runs on, takes up no jobs and gives back those it has.
+local function is_drained(id)
+  if redis.call('EXISTS', P .. 'drained') == 0 then
+    return false
+  end
+  local placement = redis.call('HGET', P .. 'job:' .. id, 'placement')
+  local node = placement and cjson.decode(placement).node or 'service'
+  return redis.call('HEXISTS', P .. 'drained', 'service') == 1 or redis.call('HEXISTS', P .. 'drained', node) == 1
 end
 
 -- Whether (epoch, token) is the present claim of a job that runs.

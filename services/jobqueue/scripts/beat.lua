@@ -59,4 +59,4 @@ end
 if asked[5] and asked[5] ~= '' and now() > tonumber(asked[4]) + tonumber(asked[5]) then
   return 'timeout'
 end
-return (asked[2] == '1' or asked[3] == 'pausing') and 'suspend' or 'ok'
+return (asked[2] == '1' or asked[3] == 'pausing' or is_drained(id)) and 'suspend' or 'ok'

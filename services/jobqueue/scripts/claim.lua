@@ -30,6 +30,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'backoff', '-inf', now(), '
   redis.call('ZREM', P .. 'backoff', id)
   guarded(make_ready, id)
 end
+if redis.call('HEXISTS', P .. 'drained', 'service') == 1 then
+  return false
+end
 
 -- The first tenant in virtual time (start-time fair queueing, Goyal 1996) with a job that its quotas allow. A job that
 -- fits no free seats reserves those it waits for: nobody behind it takes them, so that small jobs never starve a large.

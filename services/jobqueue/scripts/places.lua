@@ -3,6 +3,7 @@
 local NAMED = 10
 local tenants = redis.call('ZRANGE', P .. 'tenants', 0, -1, 'WITHSCORES')
 local reserved = redis.call('HGETALL', P .. 'reserved')
+local nothing_starts = redis.call('HEXISTS', P .. 'drained', 'service') == 1
 local lines = {}
 for i = 1, #tenants, 2 do
   local tenant = tenants[i]
@@ -66,6 +67,9 @@ for _, id in ipairs(ARGV) do
     place.due = tonumber(redis.call('ZSCORE', P .. 'backoff', id) or now())
     place.own_position = redis.call('ZCARD', P .. 'ready:' .. tenant) + 1
     place.position = place.own_position
+  end
+  if place.reason and nothing_starts then
+    place.reason, place.blocked_by = 'drained', {}
   end
   if place.blocked_by and #place.blocked_by == 0 then
     place.blocked_by = nil

@@ -5,5 +5,5 @@ local refused = refusal(id, ARGV[2], ARGV[3])
 if refused then
   return refused
 end
-requeue(id, 'preempted', 0)
+requeue(id, is_drained(id) and 'drained' or 'preempted', 0)
 return 'ok'

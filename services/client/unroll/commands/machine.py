@@ -1,4 +1,4 @@
-"""`up`, `down`, `doctor`, `gc`: they act on the machine of UNROLL_HOME, so the server's own launcher does them."""
+"""`up down doctor drain backup restore gc` act on UNROLL_HOME or REDIS_URL: the server's own launcher does them."""
 
 import importlib.util
 import os
@@ -17,6 +17,9 @@ def register(app: typer.Typer) -> None:
     app.command("down", context_settings=_PASS_ON)(down)
     app.command("doctor", context_settings=_PASS_ON)(doctor)
     app.command("gc", context_settings=_PASS_ON)(gc)
+    app.command("drain", context_settings=_PASS_ON)(drain)
+    app.command("backup", context_settings=_PASS_ON)(backup)
+    app.command("restore", context_settings=_PASS_ON)(restore)
 
 
 def up(context: typer.Context) -> None:
@@ -37,6 +40,21 @@ def doctor(context: typer.Context) -> None:
 def gc(context: typer.Context) -> None:
     """Delete from the storage what no record refers to any more; --dry-run only lists it."""
     launch("gc", context.args)
+
+
+def drain(context: typer.Context) -> None:
+    """Take up no more jobs; running ones stop behind a checkpoint and wait in the queue."""
+    launch("drain", context.args)
+
+
+def backup(context: typer.Context) -> None:
+    """Write jobs, data sets, checkpoints and keys into one file, while the service runs."""
+    launch("backup", context.args)
+
+
+def restore(context: typer.Context) -> None:
+    """Fill an empty home from a backup."""
+    launch("restore", context.args)
 
 
 def launch(command: str, arguments: list[str]) -> None:
