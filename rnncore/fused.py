@@ -1,4 +1,4 @@
-"""fit_fused(): trains several JobSpecs that differ in seed, rates, dropout or first weights side by side as one program.
+"""fit_fused(): trains several jobs that differ in seed, rates, dropout or first weights side by side as one program.
 
 Each step reads one window for all of them; loss, gradient, clipping, optimizer, random numbers and all that happens
 around the steps are each trial's own, so that every result is that of its separate run but for rounding. Knows no
@@ -8,7 +8,7 @@ queue. Shapes: J trials, B batch, T time, L layers, H hidden.
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVarTuple, Unpack
+from typing import NamedTuple, TypeVarTuple
 
 import torch
 from torch import Tensor
@@ -103,11 +103,11 @@ class _Run:
     def is_point_due(self) -> bool:
         return self._loop.is_point_due
 
-    def attempt(self, deed: Callable[[Unpack[Arguments]], None], *arguments: Unpack[Arguments]) -> bool:
+    def attempt(self, deed: Callable[[*Arguments], None], *arguments: *Arguments) -> bool:
         """Whether the trial goes on after `deed`; an exception ends it and it alone."""
         try:
             deed(*arguments)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is the caller's who asks for this trial's end
+        except Exception as error:  # whatever it is, it is handed to the caller as this trial's
             self.is_over, self.error = True, error
         return not self.is_over
 

@@ -19,7 +19,8 @@ Dropout = Callable[[Tensor], Tensor]
 class FusedNetwork:
     """What each of `networks` computes, with a parameter of all of them in one tensor, stacked in their order.
 
-    `drop` is dropout for each network, as its own would be: given x_JTBH between layers, x_JBTH behind the last.
+    `drop` is dropout for each network: as in its own, given x_JTBH between layers and x_JBTH, laid out as it comes,
+    behind the last.
     """
 
     def __init__(self, networks: list[RecurrentNetwork], drop: Dropout) -> None:
@@ -34,13 +35,14 @@ class FusedNetwork:
 
     def __call__(self, ids_BT: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Logits_JTBV of the symbol after each one of `ids_BT`, and the state after the last."""
-        hidden_JTBH, state = by_document(
+        hidden_JBTH, state = by_document(
             ids_BT, self._boundary_id, state, lambda steps, state: self._recurrent(ids_BT[:, steps], state)
         )
-        hidden_JTBH = self._drop(hidden_JTBH.transpose(1, 2)).transpose(1, 2)
+        hidden_JTBH = self._drop(hidden_JBTH).transpose(1, 2)
         return self._linear(hidden_JTBH, self._output_weight, "output.bias"), state
 
     def _recurrent(self, ids_BT: Tensor, state: State) -> tuple[Tensor, State]:
+        """Hidden_JBTH of the last layer, and the state behind the last step."""
         x_JTBH = self._inputs(ids_BT)
         ends: list[tuple[Tensor, ...]] = []
         for layer in range(self._num_layers):
@@ -57,7 +59,7 @@ class FusedNetwork:
                 x_JTBH = self._kernel.apply(x_JTBH, *before, w_hh, b_hh)
                 ends.append((x_JTBH[:, -1],))
         after = tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
-        return x_JTBH, (after[0], after[1]) if self._is_lstm else after[0]
+        return x_JTBH.transpose(1, 2), (after[0], after[1]) if self._is_lstm else after[0]
 
     def _inputs(self, ids_BT: Tensor) -> Tensor:
         """xg_JTBG of the first layer. Where symbols come more than once, each one's product is made once."""
@@ -68,7 +70,7 @@ class FusedNetwork:
             rows = self._linear(embedding, *names).index_select(1, ids)
         else:
             rows = self._linear(embedding.index_select(1, ids), *names)
-        return rows.unflatten(1, (steps, batch))
+        return rows.view(len(rows), steps, batch, -1)
 
     def _linear(self, x: Tensor, weight: str, bias: str) -> Tensor:
         """x_J..K W^T + b, each network by its own."""

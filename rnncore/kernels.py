@@ -81,7 +81,7 @@ class LstmKernel(torch.autograd.Function):
         torch.mul(i, 1 - g * g, out=d_g)
         torch.mul(tanh_c, o * (1 - o), out=d_o)
         into_c = (o * (1 - tanh_c * tanh_c)).unbind(-3)
-        d, of_c, of_h = d_TBG.unbind(-3), d_TBG.unflatten(-1, (4, -1))[..., :3, :].unbind(-4), d_o.unbind(-3)
+        d, of_c, of_h = d_TBG.unbind(-3), d_TBG.view(*d_TBG.shape[:-1], 4, -1)[..., :3, :].unbind(-4), d_o.unbind(-3)
         forget = f.unbind(-3)
         dh = grad_TBH.clone(memory_format=torch.contiguous_format).unbind(-3)
         dc = grad_c.clone()
@@ -131,7 +131,7 @@ class GruKernel(torch.autograd.Function):
         torch.mul(into_n, products * r * (1 - r), out=d_r)
         torch.mul(hs[..., :-1, :, :] - n, z * (1 - z), out=d_z)
         torch.mul(into_n, r, out=d_n)
-        d, d_gates, zs = d_TBG.unbind(-3), d_TBG.unflatten(-1, (3, -1)).unbind(-4), z.unbind(-3)
+        d, d_gates, zs = d_TBG.unbind(-3), d_TBG.view(*d_TBG.shape[:-1], 3, -1).unbind(-4), z.unbind(-3)
         dh_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
         dh = dh_TBH.unbind(-3)
         for t in range(len(d) - 1, 0, -1):
@@ -177,7 +177,7 @@ class GruBeforeKernel(torch.autograd.Function):
         torch.mul(hs[..., :-1, :, :], r * (1 - r), out=d_r)  # times the gradient of r*h
         torch.mul(hs[..., :-1, :, :] - n, z * (1 - z), out=d_z)
         torch.mul(1 - z, 1 - n * n, out=d_n)
-        d_gates = d_TBG.unflatten(-1, (3, -1)).unbind(-4)
+        d_gates = d_TBG.view(*d_TBG.shape[:-1], 3, -1).unbind(-4)
         rs, zs, d_rz = r.unbind(-3), z.unbind(-3), d_TBG[..., : 2 * hidden].unbind(-3)
         # Of the state before each step, and the last.
         dh = torch.cat([torch.zeros_like(grad_TBH[..., :1, :, :]), grad_TBH], dim=-3).unbind(-3)

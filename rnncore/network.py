@@ -90,7 +90,7 @@ def by_document(
 ) -> tuple[Tensor, State]:
     """What `read` makes of all steps, cut in time wherever some row begins a document.
 
-    Rows that begin none there are carried across the cut. Time is dimension 1 of the result.
+    Rows that begin none there are carried across the cut. Time is the last dimension but one of what `read` makes.
     """
     begins_BT = ids_BT == boundary_id if boundary_id is not None else None
     if begins_BT is None or not begins_BT.any():
@@ -100,7 +100,7 @@ def by_document(
     for begin, end in pairwise(sorted({0, *cuts, ids_BT.shape[1]})):
         piece, state = read(slice(begin, end), zero_rows(state, begins_BT[:, begin]))
         pieces.append(piece)
-    return torch.cat(pieces, dim=1), state
+    return torch.cat(pieces, dim=-2), state
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ def training_tensors(learner: Learner, schedule: list[float], ranks: Ranks) -> d
 def restore_training(learner: Learner, tensors: dict[str, Tensor], ranks: Ranks) -> None:
     """This rank's part of them. A rank beyond those that made them keeps the generators that it has."""
     for name, generator in learner.generators.items():
-        states = tensors[name].split(len(generator.get_state())) if name in tensors else ()
+        states = torch.split(tensors[name], len(generator.get_state())) if name in tensors else ()
         if ranks.rank < len(states):
             generator.set_state(states[ranks.rank])
     held = {name: tensor for name, tensor in tensors.items() if name.startswith("state.")}
