@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
@@ -66,10 +66,10 @@ def fit(
     torch.set_flush_denormal(True)  # denormal numbers are about 20 times slower on CPUs
     task, network = prepared(spec, data, resume or initial)
     precision, why = (resume.manifest.precision, None) if resume else resolved_precision(spec.train.precision, ranks)
-    if why:
-        ranks.first(lambda: observer.warn(why))
     identity = Identity(job.id, job.epoch, precision, environment(ranks))
     loop = TrainingLoop(spec, task, observer, identity, resume=resume, replay=replay, ranks=ranks)
+    if why:
+        loop.warn(why)
     if loop.is_over:
         return
     with warnings.catch_warnings():
@@ -88,7 +88,7 @@ def fit(
             enable_model_summary=False,
         )
         batches = task.batches(first=loop.progress.window, ranks=ranks)
-        module = RecurrentModule(network, task, spec.train, num_ranks=ranks.size)
+        module = RecurrentModule(network, task, spec.train, ranks)
         # A generator of its own: the loader would draw from the one that dropout draws from.
         trainer.fit(module, DataLoader(batches, batch_size=None, generator=torch.Generator()))
 
@@ -147,8 +147,9 @@ def _strategy(ranks: Ranks) -> DDPStrategy | str:
     return DDPStrategy(
         cluster_environment=_StartedElsewhere(ranks),
         parallel_devices=[torch.device("cuda", torch.cuda.current_device()) if is_cuda else torch.device("cpu")],
-        # Or DDP would sum in another order from its second step on, and so after a resume.
-        find_unused_parameters=True,
+        # All gradients in one message: what they share with the computation is too short to hide another.
+        bucket_cap_mb=1 << 20,
+        gradient_as_bucket_view=True,
     )
 
 

@@ -1,12 +1,12 @@
 """What happens around the optimizer steps: budget, learning rate, validation, checkpoints, exact resume.
 
-It decides when; a Learner computes, `evaluation` scores, `checkpoint` writes. Under Lightning it is a callback. Of
-several ranks each has one, and they decide alike: what only one knows (its clock, its observer) they tell one another
-first.
+It decides when; a Learner computes, `evaluation` scores, `checkpoint` writes. Lightning calls it back. Of several ranks
+each has one, and they decide alike: what only one knows (its clock, its observer) they tell one another first.
 """
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import pytorch_lightning as pl
@@ -18,13 +18,14 @@ from rnncore.errors import NonFiniteLoss, Suspended
 from rnncore.learner import Learner
 from rnncore.manifest import Manifest, Progress
 from rnncore.module import RecurrentModule
-from rnncore.ranks import ALONE, Ranks
+from rnncore.ranks import ALONE, Agreement, Ranks
 from rnncore.resume import restore_training, seed_rank, training_tensors
 from rnncore.spec import JobSpec
 from rnncore.tasks import Evaluation, Sample, Task
 
 _REPORT_STEPS = 10
 _REPORT_SECONDS = 1.0
+_AGREE_SECONDS = 0.1
 
 
 class Identity(NamedTuple):
@@ -68,9 +69,10 @@ class Point(NamedTuple):
 class Observer(Protocol):
     """Watches a training run. Each method but `wants_suspension` may raise Stopped, which ends the run there.
 
-    `wants_suspension` is asked after every step; if so, the run makes a checkpoint there and raises Suspended. Of
-    several ranks every one's observer is asked before and after a step, and what one answers or raises holds for all:
-    the others raise Suspended, or Stopped. The rest is told to the observer of rank 0 alone.
+    `wants_suspension` is asked after every step; if so, the run makes a checkpoint there and raises Suspended.
+
+    Of several ranks the observer of each is asked before and after steps, and what one answers or raises holds for all,
+    within a tenth of a second or a step: the others then raise Suspended, or Stopped. All else is told to rank 0 alone.
     """
 
     def before_step(self) -> None: ...
@@ -81,7 +83,7 @@ class Observer(Protocol):
 
 
 class TrainingLoop(pl.Callback):
-    """Runs a JobSpec's limits, cadence and resume around the steps of a Learner."""
+    """Runs a JobSpec's limits, cadence and resume around Lightning's automatic optimisation."""
 
     def __init__(
         self,
@@ -102,7 +104,10 @@ class TrainingLoop(pl.Callback):
         self._resume = resume
         self._replay = replay
         self._ranks = ranks
+        self._agreement = Agreement(ranks)
         self.progress = resume.manifest.progress if resume else Progress()
+        self._agreed_step = self._agree_at = self.progress.step
+        self._seconds = 0.0  # of the steps since
         self._schedule: list[float] = resume.training["schedule.progress"].tolist() if resume else []
         self._began_at = 0.0
         self._since_point = _SincePoint()
@@ -113,6 +118,10 @@ class TrainingLoop(pl.Callback):
     def is_over(self) -> bool:
         """Whether a limit is reached already, as after a resume from the last step of all."""
         return self._ratio() >= 1 or self._has_lost_patience()
+
+    def warn(self, text: str) -> None:
+        """Passes it on to whoever watches."""
+        self._on_first_rank(lambda: self._observer.warn(text))
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
         """Lightning's hook before each optimizer step."""
@@ -146,7 +155,7 @@ class TrainingLoop(pl.Callback):
 
     def before_step(self, learner: Learner) -> None:
         """Asks the observer and sets the learning rate."""
-        self._ranks.together(self._observer.before_step)
+        self._agreement.attempt(self._observer.before_step)
         ratio = self._ratio()
         if self._train.max_seconds is not None:
             self._schedule.append(ratio)
@@ -155,21 +164,28 @@ class TrainingLoop(pl.Callback):
     def after_step(self, learner: Learner, seconds: float) -> bool:
         """Counts a step that took so long, and does what is due behind it. Returns whether it was the last."""
         before = self.progress
-        seconds, is_due, is_to_suspend = self._ranks.greatest(
-            seconds,
-            float(self.is_point_due),
-            float(self._observer.wants_suspension()),
-        )
         self.progress = before.model_copy(
             update={
                 "step": before.step + 1,
                 "window": before.window + 1,
                 "characters": before.characters + learner.num_symbols,
-                "training_seconds": before.training_seconds + seconds,
             }
         )
         self._since_point.add(learner, seconds)
-        step, is_last = self.progress.step, self._ratio() >= 1
+        self._seconds += seconds
+        return self._is_time_to_agree() and self._agree(learner)
+
+    def _agree(self, learner: Learner) -> bool:
+        """Whether this step was the last of all, once all that is due behind it has been done."""
+        step = self.progress.step
+        seconds, is_due, is_to_suspend = self._agreement.reach(
+            self._seconds, self._since_point.is_due(step), self._observer.wants_suspension()
+        )
+        training_seconds = self.progress.training_seconds + seconds
+        self.progress = self.progress.model_copy(update={"training_seconds": training_seconds})
+        self._agree_at = step + max(1, int((step - self._agreed_step) * _AGREE_SECONDS / max(seconds, 1e-9)))
+        self._agreed_step, self._seconds = step, 0.0
+        is_last = self._ratio() >= 1
         validates = is_last or step % self._train.validate_every_steps == 0
         if validates:
             self._validate(learner)
@@ -180,9 +196,26 @@ class TrainingLoop(pl.Callback):
             self._report(learner)
         if is_last or is_best or is_suspended or step % self._train.checkpoint_every_steps == 0:
             self._checkpoint(learner)
+        if is_last or is_suspended:
+            self._agreement.reach()  # on what the observer has raised since
         if is_suspended:
             raise Suspended(f"suspended at step {step}")
         return is_last
+
+    def _on_first_rank(self, deed: Callable[[], None]) -> None:
+        if self._ranks.rank == 0:
+            self._agreement.attempt(deed)
+
+    def _is_time_to_agree(self) -> bool:
+        """Several ranks do so where something is due, and about every tenth of a second; it costs them milliseconds."""
+        train, step = self._train, self.progress.step
+        return (
+            self._ranks.size == 1
+            or step <= _REPORT_STEPS
+            or any(step % n == 0 for n in (_REPORT_STEPS, train.validate_every_steps, train.checkpoint_every_steps))
+            or step >= self._agree_at
+            or self._ratio() >= 1
+        )
 
     def _ratio(self) -> float:
         """Share of the budget used, by whichever limit is nearest."""
@@ -203,10 +236,9 @@ class TrainingLoop(pl.Callback):
         return patience is not None and self.progress.validations_without_improvement >= patience
 
     def _validate(self, learner: Learner) -> None:
-        evaluation = self._ranks.first(lambda: self._task.evaluate(learner.network))
-        loss = self._ranks.sum(evaluation.loss if evaluation else 0.0)
+        self._on_first_rank(lambda: self._evaluate(learner))
+        (loss,) = self._agreement.reach(self._evaluation.loss if self._evaluation else -math.inf)
         _require_finite(loss, "validation loss", self.progress.step)
-        self._evaluation, self._evaluated_at = evaluation or Evaluation(loss, {}), self.progress.step
         best = self.progress.best_validation_loss
         improved = best is None or loss < best
         self.progress = self.progress.model_copy(
@@ -217,11 +249,13 @@ class TrainingLoop(pl.Callback):
             }
         )
 
+    def _evaluate(self, learner: Learner) -> None:
+        self._evaluation, self._evaluated_at = self._task.evaluate(learner.network), self.progress.step
+
     def _report(self, learner: Learner) -> None:
         loss = self._ranks.sum(self._since_point.mean_loss())
         _require_finite(loss, "training loss", self.progress.step)
-        point = self._point(learner, loss)
-        self._ranks.first(lambda: self._observer.after_point(point))
+        self._on_first_rank(lambda: self._observer.after_point(self._point(learner, loss)))
         self._since_point = _SincePoint()
 
     def _point(self, learner: Learner, loss: float) -> Point:
@@ -246,7 +280,7 @@ class TrainingLoop(pl.Callback):
         _require_finite(loss, "training loss", self.progress.step)
         _require_finite(learner.gradient_norm.item(), "gradient norm", self.progress.step)
         training = training_tensors(learner, self._schedule, self._ranks)
-        self._ranks.first(lambda: self._tell_checkpoint(learner, loss, training))
+        self._on_first_rank(lambda: self._tell_checkpoint(learner, loss, training))
 
     def _tell_checkpoint(self, learner: Learner, loss: float, training: dict[str, Tensor]) -> None:
         evaluation = self._present_evaluation()

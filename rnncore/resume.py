@@ -30,25 +30,28 @@ def training_tensors(learner: Learner, schedule: list[float], ranks: Ranks) -> d
         "schedule.progress": torch.tensor(schedule, dtype=torch.float64),
         **{name: ranks.joined(tensor, dim=1) for name, tensor in state_tensors(learner.state).items()},
     }
+    optimizer = learner.optimizer
     for name, parameter in learner.network.named_parameters():
-        for key, value in learner.optimizer.state[parameter].items():
+        for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{name}.{key}"] = value
     return tensors
 
 
 def restore_training(learner: Learner, tensors: dict[str, Tensor], ranks: Ranks) -> None:
     """This rank's part of them. A rank beyond those that made them keeps the generators that it has."""
-    for name, generator in learner.generators.items():
-        states = torch.split(tensors[name], len(generator.get_state())) if name in tensors else ()
+    for name in learner.generators.keys() & tensors.keys():
+        generator = learner.generators[name]
+        states = tensors[name].view(-1, len(generator.get_state()))
         if ranks.rank < len(states):
-            generator.set_state(states[ranks.rank])
+            generator.set_state(states[ranks.rank].clone())  # torch takes no view
     held = {name: tensor for name, tensor in tensors.items() if name.startswith("state.")}
     learner.state = state_from_tensors(
         {name: t[:, ranks.rows(t.shape[1])].contiguous().to(learner.device) for name, t in held.items()}
     )
+    optimizer = learner.optimizer
     for name, parameter in learner.network.named_parameters():
         prefix = f"optimizer.{name}."
-        learner.optimizer.state[parameter] = {
+        optimizer.state[parameter] = {
             key.removeprefix(prefix): value.to(parameter.device)
             for key, value in tensors.items()
             if key.startswith(prefix)
