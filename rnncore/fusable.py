@@ -1,4 +1,4 @@
-"""Which jobs can be trained side by side as one program, and where that is faster. Torch-free.
+"""Which jobs can be trained side by side as one program. Torch-free.
 
 `rnncore.fused` trains them; whoever hands out jobs asks here first, of their specs alone.
 """
