@@ -8,7 +8,7 @@ import os
 import platform
 import warnings
 from importlib.metadata import version
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -21,6 +21,7 @@ from rnncore.loop import Identity, Observer, Replay, TrainingLoop
 from rnncore.module import RecurrentModule
 from rnncore.ranks import ALONE, Ranks
 from rnncore.spec import JobSpec, Precision
+from rnncore.tasks import Task
 from rnncore.tasks.examples import ExampleData
 from rnncore.tasks.table import make_network, make_task
 from rnncore.text import TextData
@@ -63,11 +64,7 @@ def fit(
     ranks.check(job.spec.train.batch_size)
     spec = job.spec
     torch.set_flush_denormal(True)  # denormal numbers are about 20 times slower on CPUs
-    torch.manual_seed(spec.train.seed)
-    task = make_task(spec, data)
-    network = make_network(spec.task, spec.model, task.encoding)
-    if start := resume or initial:
-        load_weights(network, start.weights)
+    task, network = prepared(spec, data, resume or initial)
     precision, why = (resume.manifest.precision, None) if resume else resolved_precision(spec.train.precision, ranks)
     identity = Identity(job.id, job.epoch, precision, environment(ranks))
     loop = TrainingLoop(spec, task, observer, identity, resume=resume, replay=replay, ranks=ranks)
@@ -92,7 +89,21 @@ def fit(
         )
         batches = task.batches(first=loop.progress.window, ranks=ranks)
         module = RecurrentModule(network, task, spec.train, ranks)
-        trainer.fit(module, DataLoader(batches, batch_size=None))
+        # A generator of its own: the loader would draw from the one that dropout draws from.
+        trainer.fit(module, DataLoader(batches, batch_size=None, generator=torch.Generator()))
+
+
+def prepared(spec: JobSpec, data: TextData | ExampleData, start: Snapshot | None) -> tuple[Task, Any]:
+    """The task and its network, with the weights of `start` or new ones that the seed gives.
+
+    All that the run draws from torch's generator before its first step is drawn here.
+    """
+    torch.manual_seed(spec.train.seed)
+    task = make_task(spec, data)
+    network = make_network(spec.task, spec.model, task.encoding)
+    if start:
+        load_weights(network, start.weights)
+    return task, network
 
 
 def resolved_precision(asked: Precision, ranks: Ranks = ALONE) -> tuple[str, str | None]:

@@ -1,6 +1,6 @@
 """What happens around the optimizer steps: budget, learning rate, validation, checkpoints, exact resume.
 
-One Lightning callback. It decides when; `module` computes, `evaluation` scores, `checkpoint` writes. Of several ranks
+It decides when; a Learner computes, `evaluation` scores, `checkpoint` writes. Lightning calls it back. Of several ranks
 each has one, and they decide alike: what only one knows (its clock, its observer) they tell one another first.
 """
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rnncore.checkpoint import Snapshot, network_weights, restore_network
 from rnncore.errors import NonFiniteLoss, Suspended
+from rnncore.learner import Learner
 from rnncore.manifest import Manifest, Progress
 from rnncore.module import RecurrentModule
 from rnncore.ranks import ALONE, Agreement, Ranks
@@ -123,44 +124,58 @@ class TrainingLoop(pl.Callback):
         self._on_first_rank(lambda: self._observer.warn(text))
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
-        """Before each optimizer step."""
+        """Lightning's hook before each optimizer step."""
         del trainer, batch
         assert isinstance(module, RecurrentModule)
         if index == 0:
-            # Not before: building loaders and networks draws from the same generators.
-            seed_rank(self._ranks, self._train.seed, self.progress.step)
-            if self._resume:
-                restore_training(module, self._resume.training, self._ranks)
-        self._agreement.attempt(self._observer.before_step)
+            self.begin(module)
+        self.before_step(module)
         self._began_at = time.perf_counter()
-        ratio = self._ratio()
-        if self._train.max_seconds is not None:
-            self._schedule.append(ratio)
-        module.set_learning_rate(self.progress.step, ratio)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        """After each optimizer step."""
+        """Lightning's hook after each optimizer step."""
         del outputs, batch, index
         assert isinstance(module, RecurrentModule)
-        before = self.progress
-        if module.device.type == "cuda" and self._since_point.is_due(before.step + 1):
+        if module.device.type == "cuda" and self.is_point_due:
             torch.cuda.synchronize()  # what the GPU has yet to do is training time too
-        seconds = time.perf_counter() - self._began_at
+        trainer.should_stop = self.after_step(module, time.perf_counter() - self._began_at)
+
+    @property
+    def is_point_due(self) -> bool:
+        """Whether the step that is being taken will be reported whatever else happens."""
+        return self._since_point.is_due(self.progress.step + 1)
+
+    def begin(self, learner: Learner) -> None:
+        """Directly before the first step: building loaders and networks draws from the same generators."""
+        seed_rank(self._ranks, self._train.seed, self.progress.step)
+        if self._resume:
+            restore_training(learner, self._resume.training, self._ranks)
+
+    def before_step(self, learner: Learner) -> None:
+        """Asks the observer and sets the learning rate."""
+        self._agreement.attempt(self._observer.before_step)
+        ratio = self._ratio()
+        if self._train.max_seconds is not None:
+            self._schedule.append(ratio)
+        learner.set_learning_rate(self.progress.step, ratio)
+
+    def after_step(self, learner: Learner, seconds: float) -> bool:
+        """Counts a step that took so long, and does what is due behind it. Returns whether it was the last."""
+        before = self.progress
         self.progress = before.model_copy(
             update={
                 "step": before.step + 1,
                 "window": before.window + 1,
-                "characters": before.characters + module.num_symbols,
+                "characters": before.characters + learner.num_symbols,
             }
         )
-        self._since_point.add(module, seconds)
+        self._since_point.add(learner, seconds)
         self._seconds += seconds
-        if self._is_time_to_agree():
-            trainer.should_stop = self._agree(module)
+        return self._is_time_to_agree() and self._agree(learner)
 
-    def _agree(self, module: RecurrentModule) -> bool:
+    def _agree(self, learner: Learner) -> bool:
         """Whether this step was the last of all, once all that is due behind it has been done."""
         step = self.progress.step
         seconds, is_due, is_to_suspend = self._agreement.reach(
@@ -173,14 +188,14 @@ class TrainingLoop(pl.Callback):
         is_last = self._ratio() >= 1
         validates = is_last or step % self._train.validate_every_steps == 0
         if validates:
-            self._validate(module)
+            self._validate(learner)
             is_last |= self._has_lost_patience()
         is_best = validates and self.progress.best_step == step
         is_suspended = not is_last and bool(is_to_suspend)
         if validates or is_suspended or is_due:
-            self._report(module)
+            self._report(learner)
         if is_last or is_best or is_suspended or step % self._train.checkpoint_every_steps == 0:
-            self._checkpoint(module)
+            self._checkpoint(learner)
         if is_last or is_suspended:
             self._agreement.reach()  # on what the observer has raised since
         if is_suspended:
@@ -220,8 +235,8 @@ class TrainingLoop(pl.Callback):
         patience = self._train.early_stop_patience
         return patience is not None and self.progress.validations_without_improvement >= patience
 
-    def _validate(self, module: RecurrentModule) -> None:
-        self._on_first_rank(lambda: self._evaluate(module))
+    def _validate(self, learner: Learner) -> None:
+        self._on_first_rank(lambda: self._evaluate(learner))
         (loss,) = self._agreement.reach(self._evaluation.loss if self._evaluation else -math.inf)
         _require_finite(loss, "validation loss", self.progress.step)
         best = self.progress.best_validation_loss
@@ -234,23 +249,23 @@ class TrainingLoop(pl.Callback):
             }
         )
 
-    def _evaluate(self, module: RecurrentModule) -> None:
-        self._evaluation, self._evaluated_at = self._task.evaluate(module.network), self.progress.step
+    def _evaluate(self, learner: Learner) -> None:
+        self._evaluation, self._evaluated_at = self._task.evaluate(learner.network), self.progress.step
 
-    def _report(self, module: RecurrentModule) -> None:
+    def _report(self, learner: Learner) -> None:
         loss = self._ranks.sum(self._since_point.mean_loss())
         _require_finite(loss, "training loss", self.progress.step)
-        self._on_first_rank(lambda: self._observer.after_point(self._point(module, loss)))
+        self._on_first_rank(lambda: self._observer.after_point(self._point(learner, loss)))
         self._since_point = _SincePoint()
 
-    def _point(self, module: RecurrentModule, loss: float) -> Point:
+    def _point(self, learner: Learner, loss: float) -> Point:
         now, since, evaluation, ratio = self.progress, self._since_point, self._present_evaluation(), self._ratio()
         return Point(
             step=now.step,
             characters=now.characters,
             train_loss=loss,
-            gradient_norm=module.gradient_norm.item(),
-            learning_rate=module.learning_rate,
+            gradient_norm=learner.gradient_norm.item(),
+            learning_rate=learner.learning_rate,
             characters_per_second=since.symbols / max(since.seconds, 1e-9),
             training_seconds=now.training_seconds,
             ratio=ratio,
@@ -259,15 +274,15 @@ class TrainingLoop(pl.Callback):
             metrics=evaluation.metrics if evaluation else {},
         )
 
-    def _checkpoint(self, module: RecurrentModule) -> None:
-        loss = self._ranks.sum(module.loss.item())
+    def _checkpoint(self, learner: Learner) -> None:
+        loss = self._ranks.sum(learner.loss.item())
         # A loss may still be finite where the step that followed it was not.
         _require_finite(loss, "training loss", self.progress.step)
-        _require_finite(module.gradient_norm.item(), "gradient norm", self.progress.step)
-        training = training_tensors(module, self._schedule, self._ranks)
-        self._on_first_rank(lambda: self._tell_checkpoint(module, loss, training))
+        _require_finite(learner.gradient_norm.item(), "gradient norm", self.progress.step)
+        training = training_tensors(learner, self._schedule, self._ranks)
+        self._on_first_rank(lambda: self._tell_checkpoint(learner, loss, training))
 
-    def _tell_checkpoint(self, module: RecurrentModule, loss: float, training: dict[str, Tensor]) -> None:
+    def _tell_checkpoint(self, learner: Learner, loss: float, training: dict[str, Tensor]) -> None:
         evaluation = self._present_evaluation()
         snapshot = Snapshot(
             Manifest(
@@ -285,7 +300,7 @@ class TrainingLoop(pl.Callback):
                 environment=self._identity.environment,
                 files={},
             ),
-            {name: tensor.cpu() for name, tensor in network_weights(module.network).items()},
+            {name: tensor.cpu() for name, tensor in network_weights(learner.network).items()},
             training,
         )
         restored = restore_network(snapshot)
@@ -309,10 +324,10 @@ class _SincePoint:
         self._loss_sum: Tensor | float = 0.0
         self._began_at = time.monotonic()
 
-    def add(self, module: RecurrentModule, seconds: float) -> None:
-        self._loss_sum = self._loss_sum + module.loss * module.num_targets
-        self._targets += module.num_targets
-        self.symbols += module.num_symbols
+    def add(self, learner: Learner, seconds: float) -> None:
+        self._loss_sum = self._loss_sum + learner.loss * learner.num_targets
+        self._targets += learner.num_targets
+        self.symbols += learner.num_symbols
         self.seconds += seconds
 
     def is_due(self, step: int) -> bool:

@@ -10,17 +10,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from rnncore.learner import adamw, set_rate
 from rnncore.network import Network
 from rnncore.ranks import ALONE, Ranks
 from rnncore.spec import TrainSpec
 from rnncore.state import State
 from rnncore.tasks import Task
 
-_FINAL_RATE_RATIO = 0.01
-
 
 class RecurrentModule(pl.LightningModule):
-    """Any task's network under AdamW."""
+    """Any task's network under AdamW. A Learner; see there."""
 
     def __init__(self, network: Network, task: Task, train: TrainSpec, ranks: Ranks = ALONE) -> None:
         super().__init__()
@@ -57,17 +56,7 @@ class RecurrentModule(pl.LightningModule):
             self.state = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW (Loshchilov & Hutter 2019); biases are not decayed."""
-        parameters = list(self.network.parameters())
-        return torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.train_spec.weight_decay},
-                {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
-            ],
-            lr=self.train_spec.learning_rate,
-            betas=(0.9, 0.999),
-            fused=True,
-        )
+        return adamw(self.network, self.train_spec)
 
     def configure_gradient_clipping(
         self,
@@ -80,12 +69,16 @@ class RecurrentModule(pl.LightningModule):
         self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit).detach()
 
     def set_learning_rate(self, step: int, progress: float) -> None:
-        """The rate of optimizer step `step` (from 0) at `progress`, the share of the budget used so far."""
-        train = self.train_spec
-        rate = train.learning_rate * min(1.0, (step + 1) / max(1, train.warmup_steps))
-        if train.schedule == "cosine":
-            falling = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-            rate *= _FINAL_RATE_RATIO + (1 - _FINAL_RATE_RATIO) * falling
-        self.learning_rate = rate
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+        self.learning_rate = set_rate(self.optimizer, self.train_spec, step, progress)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.trainer.optimizers[0]
+
+    @property
+    def generators(self) -> dict[str, torch.Generator]:
+        """Those of the process."""
+        of_cpu = {"rng.torch": torch.default_generator}
+        if not torch.cuda.is_available():
+            return of_cpu
+        return of_cpu | {"rng.cuda": torch.cuda.default_generators[torch.cuda.current_device()]}

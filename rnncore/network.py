@@ -3,6 +3,7 @@
 Shapes: B batch, T time, E embedding, H hidden, V vocabulary.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -80,18 +81,26 @@ class RecurrentNetwork(Network):
         return sum(p.numel() for p in self.parameters())
 
     def _read(self, ids_BT: Tensor, state: State) -> tuple[Tensor, State]:
-        """Cut in time wherever some row begins a document; rows that do not are carried across the cut."""
         x_BTE = self.embedding(ids_BT)
-        begins_BT = ids_BT == self.boundary_id if self.boundary_id is not None else None
-        if begins_BT is None or not begins_BT.any():
-            return self.recurrent(x_BTE, state)  # type: ignore[no-any-return]  # torch types no module's result
-        cuts = begins_BT.any(dim=0).nonzero().flatten().tolist()
-        pieces = []
-        for begin, end in pairwise(sorted({0, *cuts, ids_BT.shape[1]})):
-            state = zero_rows(state, begins_BT[:, begin])
-            piece_BTH, state = self.recurrent(x_BTE[:, begin:end], state)
-            pieces.append(piece_BTH)
-        return torch.cat(pieces, dim=1), state
+        return by_document(ids_BT, self.boundary_id, state, lambda steps, state: self.recurrent(x_BTE[:, steps], state))
+
+
+def by_document(
+    ids_BT: Tensor, boundary_id: int | None, state: State, read: Callable[[slice, State], tuple[Tensor, State]]
+) -> tuple[Tensor, State]:
+    """What `read` makes of all steps, cut in time wherever some row begins a document.
+
+    Rows that begin none there are carried across the cut. Time is the last dimension but one of what `read` makes.
+    """
+    begins_BT = ids_BT == boundary_id if boundary_id is not None else None
+    if begins_BT is None or not begins_BT.any():
+        return read(slice(None), state)
+    cuts = begins_BT.any(dim=0).nonzero().flatten().tolist()
+    pieces = []
+    for begin, end in pairwise(sorted({0, *cuts, ids_BT.shape[1]})):
+        piece, state = read(slice(begin, end), zero_rows(state, begins_BT[:, begin]))
+        pieces.append(piece)
+    return torch.cat(pieces, dim=-2), state
 
 
 @torch.no_grad()

@@ -3,6 +3,8 @@
 Shapes: L layers, B batch, H hidden. A state is h_LBH, for an LSTM (h_LBH, c_LBH); None is the zero state.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,6 +34,20 @@ def select_rows(state: State, rows: Tensor) -> State:
     return None if state is None else state[:, rows].contiguous()
 
 
+def join_networks(states: Sequence[State]) -> State:
+    """The states of J networks, all of them zero or none, as one of L x J x B x H."""
+    if isinstance(states[0], tuple):
+        return torch.stack([s[0] for s in states], dim=1), torch.stack([s[1] for s in states], dim=1)  # type: ignore[index]
+    return None if states[0] is None else torch.stack(states, dim=1)  # type: ignore[arg-type]
+
+
+def split_networks(state: State, num_networks: int) -> Sequence[State]:
+    """The inverse of `join_networks`; views."""
+    if isinstance(state, tuple):
+        return list(zip(state[0].unbind(1), state[1].unbind(1), strict=True))
+    return [None] * num_networks if state is None else state.unbind(1)
+
+
 def flat_rows(state: State) -> Tensor:
     """One vector for each row of the batch: h of each layer, then an LSTM's c of each, as a Stepper has them."""
     assert state is not None, "the zero state has no rows"
@@ -56,4 +72,4 @@ def state_from_tensors(tensors: dict[str, Tensor]) -> State:
 
 
 def _zero_rows(tensor_LBH: Tensor, rows_B: Tensor) -> Tensor:
-    return tensor_LBH.masked_fill(rows_B[None, :, None], 0)
+    return tensor_LBH.masked_fill(rows_B[:, None], 0)

@@ -8,7 +8,7 @@ them. Shapes: B batch (of one rank), T time, N new symbols.
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -30,6 +30,10 @@ class Window(NamedTuple):
     advance: int
     starts: bool
     num_targets: int
+
+    def to(self, device: torch.device) -> Self:
+        """The same there."""
+        return self._replace(inputs_BT=self.inputs_BT.to(device), targets_BN=self.targets_BN.to(device))
 
 
 class Streams(IterableDataset[Window]):

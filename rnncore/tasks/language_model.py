@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from rnncore.continuation import continuation
 from rnncore.encoding import Encoding
 from rnncore.evaluation import evaluate
+from rnncore.fused_network import FusedNetwork
 from rnncore.inspection import Inspection
 from rnncore.metrics import bits_per_character
 from rnncore.network import RecurrentNetwork
@@ -57,12 +58,18 @@ class LanguageModel:
 
     def loss(self, network: RecurrentNetwork, batch: Window, state: State) -> StepLoss:
         """Mean over the new symbols; the gradient flows back to the first symbol of the window and no further."""
-        before = None if batch.starts else detach_state(state)
-        logits_BTV, after = _read(network, batch.inputs_BT, before, batch.advance)
+        logits_BTV, after = _read(network, batch, state)
         num_new = batch.targets_BN.shape[1]
         loss = cross_entropy(logits_BTV[:, -num_new:].flatten(0, 1).float(), batch.targets_BN.flatten())
-        part = batch.targets_BN.numel() / batch.num_targets
-        return StepLoss(loss, part, num_new / self._stride, batch.num_targets, batch.num_targets, after)
+        return self._step_loss(loss, batch, after)
+
+    def losses(self, networks: FusedNetwork, batch: Window, state: State) -> StepLoss:
+        """The same for J networks at once; `mean` is mean_J."""
+        logits_JTBV, after = _read(networks, batch, state)
+        targets_NB = batch.targets_BN.t()
+        targets = targets_NB.flatten().repeat(len(logits_JTBV))
+        each = cross_entropy(logits_JTBV[:, -len(targets_NB) :].flatten(0, 2).float(), targets, reduction="none")
+        return self._step_loss(each.view(len(logits_JTBV), -1).mean(1), batch, after)
 
     def evaluate(self, network: RecurrentNetwork) -> Evaluation:
         loss = evaluate(network, self._data.validation)
@@ -92,16 +99,24 @@ class LanguageModel:
             more=ids[: _WINDOWS * self._steps + 1],
         )
 
+    def _step_loss(self, mean: Tensor, batch: Window, after: State) -> StepLoss:
+        num_here, num_new = batch.targets_BN.numel(), batch.targets_BN.shape[1]
+        return StepLoss(
+            mean, num_here / batch.num_targets, num_new / self._stride, batch.num_targets, batch.num_targets, after
+        )
+
     def _default_prompt(self) -> str:
         vocabulary = self._data.vocabulary
         ids = [int(i) for i in self._data.validation[:_PROMPT_SYMBOLS]]
         return vocabulary.decode([i for i in ids if i != vocabulary.unknown_id])
 
 
-def _read(network: RecurrentNetwork, ids_BT: Tensor, state: State, advance: int) -> tuple[Tensor, State]:
-    """Logits of all of a window, and the state after `advance` symbols, where the next window begins."""
+def _read(network: RecurrentNetwork | FusedNetwork, batch: Window, state: State) -> tuple[Tensor, State]:
+    """Logits of all of a window, time in dimension 1, and the state where the next window begins."""
+    ids_BT, advance = batch.inputs_BT, batch.advance
+    state = None if batch.starts else detach_state(state)
     if advance >= ids_BT.shape[1]:
-        return network(ids_BT, state)  # type: ignore[no-any-return]  # torch types no module's result
+        return network(ids_BT, state)
     if advance == 0:
         return network(ids_BT, state)[0], state
     first_BTV, middle = network(ids_BT[:, :advance], state)

@@ -1,0 +1,174 @@
+"""Trials of a sweep as one batched program, beside the same jobs run separately, in the same run.
+
+    python benchmarks/fused.py [TEXT] [--steps 100] [--only lstm:64x1:8] [--device cuda] [--rounds 1]
+
+For each cell, size and number J of trials, seconds for all of them to the end (first step to last checkpoint, imports
+not counted), each way in processes of its own:
+
+after      one after another, on all threads of the machine
+single     one after another, on one thread
+pairs      two processes at a time, half of the jobs in each, on half of the threads each
+fused      all of them by rnncore.fused, on all threads
+halves     two processes, half of the jobs fused in each, on half of the threads each
+
+`fused` and `halves` are given as times faster than `after`, and than `pairs`, by the clock on the wall and, where
+neighbours disturb that, by the processor time of all threads (`cpu`, against `single`, of one fused thread).
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from rnncore.corpus import TextScan
+from rnncore.fit import Job, fit
+from rnncore.fused import Trial, fit_fused
+from rnncore.load import load
+from rnncore.plans import make_plan
+from rnncore.spec import JobSpec
+
+TEXT = Path(__file__).parent.parent.parent / "shared" / "data" / "tinyshakespeare.txt"
+THREADS = torch.get_num_threads()
+SYMBOLS = 400_000  # of the text; so many that no run reaches their end
+VALIDATED = 2_000
+
+
+class Silent:
+    """An Observer that asks for nothing."""
+
+    def wants_suspension(self) -> bool:
+        return False
+
+    def before_step(self) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def after_point(self, point: Any) -> None: ...
+    def after_checkpoint(self, snapshot: Any, samples: Any, *, is_best: bool) -> None: ...
+
+
+def main() -> None:
+    """Prints one row a cell, size and number of trials."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", nargs="?", type=Path, default=TEXT)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", help="CELL:UNITSxLAYERS:TRIALS")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(options.text, **json.loads(options.child))
+        return
+    print(f"{options.device}, {THREADS} threads, {options.steps} steps")
+    print("                     seconds                                     fused faster than      halves faster than")
+    print("case                 after  single   pairs   fused  halves       after   pairs    cpu      after   pairs")
+    for number in (8, 32):
+        for size in ("32x1", "64x1"):
+            for cell in ("rnn", "gru", "lstm"):
+                case = f"{cell}:{size}:{number}"
+                if options.only in (None, case):
+                    row(options, case)
+
+
+def row(options: argparse.Namespace, case: str) -> None:
+    """Measures one case, its ways in turns, and prints the medians."""
+    half = max(1, THREADS // 2)
+    number = int(case.split(":")[2])
+    first, second = list(range(number // 2)), list(range(number // 2, number))
+    ways: dict[str, list[tuple[list[int], int, bool]]] = {
+        "after": [([*first, *second], THREADS, False)],
+        "single": [([*first, *second], 1, False)],
+        "pairs": [(first, half, False), (second, half, False)],
+        "fused": [([*first, *second], THREADS, True)],
+        "fused single": [([*first, *second], 1, True)],
+        "halves": [(first, half, True), (second, half, True)],
+    }
+    wall: dict[str, list[float]] = {way: [] for way in ways}
+    cpu: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(options.rounds):
+        for way, parts in ways.items():
+            found = measured(options, case, parts)
+            wall[way].append(max(seconds for seconds, _ in found))
+            cpu[way].append(sum(seconds for _, seconds in found))
+    at = {way: statistics.median(seconds) for way, seconds in wall.items()}
+    busy = {way: statistics.median(seconds) for way, seconds in cpu.items()}
+    print(
+        f"{case:<18}"
+        + "".join(f"{at[way]:>8.2f}" for way in ("after", "single", "pairs", "fused", "halves"))
+        + f"{at['after'] / at['fused']:>12.2f}{at['pairs'] / at['fused']:>8.2f}"
+        + f"{busy['single'] / busy['fused single']:>7.2f}"
+        + f"{at['after'] / at['halves']:>11.2f}{at['pairs'] / at['halves']:>8.2f}",
+        flush=True,
+    )
+
+
+def measured(
+    options: argparse.Namespace, case: str, parts: list[tuple[list[int], int, bool]]
+) -> list[tuple[float, float]]:
+    """Wall and processor seconds of processes that begin together."""
+    running = []
+    for seeds, threads, is_fused in parts:
+        asked = {"case": case, "steps": options.steps, "device": options.device, "seeds": seeds}
+        asked |= {"threads": threads, "is_fused": is_fused}
+        command = [sys.executable, __file__, str(options.text), "--child", json.dumps(asked)]
+        running.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate()[0].split() for process in running]
+    return [(float(wall), float(cpu)) for wall, cpu in answers]
+
+
+def child(text: Path, *, case: str, steps: int, device: str, seeds: list[int], threads: int, is_fused: bool) -> None:
+    """Trains these trials when told to, and prints how long that took."""
+    torch.set_num_threads(threads)
+    if device == "cpu":
+        torch.cuda.is_available = lambda: False
+    elif not torch.cuda.is_available():
+        raise SystemExit("no CUDA device here")
+    jobs = [Job(f"job-{seed}", 1, spec(case, steps, seed)) for seed in seeds]
+    scan = TextScan("characters")
+    scan.feed(text.read_bytes())
+    summary = scan.summary()
+    data = load(jobs[0].spec, make_plan(jobs[0].spec, summary, None, None), summary, text)
+    data = data._replace(training=data.training[:SYMBOLS], validation=data.validation[:VALIDATED])
+    train([Job("warm", 1, spec(case, 3, 0))] * 2, data, is_fused)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    wall, cpu = time.perf_counter(), time.process_time()
+    train(jobs, data, is_fused)
+    print(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def train(jobs: list[Job], data: Any, is_fused: bool) -> None:
+    """All of them, in one of the two ways."""
+    if is_fused:
+        errors = fit_fused([Trial(job, Silent()) for job in jobs], data)
+        assert not any(errors), errors
+    else:
+        for job in jobs:
+            fit(job, data, Silent())
+
+
+def spec(case: str, steps: int, seed: int) -> JobSpec:
+    """Trial `seed` of the sweep."""
+    cell, size, _ = case.split(":")
+    hidden, layers = map(int, size.split("x"))
+    model = {"cell": cell, "hidden_size": hidden, "num_layers": layers, "embedding_size": 128}
+    train = {"batch_size": 32, "tbptt_steps": 64, "max_steps": steps, "precision": "fp32", "seed": seed}
+    train |= {"learning_rate": 2e-3 + 1e-4 * seed, "validate_every_steps": steps, "checkpoint_every_steps": steps}
+    return JobSpec.model_validate({"dataset": f"ds-{0:032}", "model": model, "train": train})
+
+
+if __name__ == "__main__":
+    main()
