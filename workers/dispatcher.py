@@ -23,10 +23,12 @@ from services.jobqueue import claims
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Capacity, Claim, Seats
 from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.sweeps import Sweeps
 from services.logs import configure_logs
 from services.retention import trim
 from services.settings import Settings
 from services.storage import Storage
+from services.sweeps.sweeper import Sweeper
 from services.traces import configure_traces
 from workers.trainer import TrainerActor
 
@@ -83,12 +85,15 @@ class Dispatcher:
         self._seats: dict[str, _Seat] = {}
         self._token: str | None = None
         self._queue = JobQueue(self._scripts)
-        self._storage = Storage(settings.storage_url)
+        self._sweeps = Sweeps(self._scripts)
+        self._storage = Storage(settings.storage_url, reserve_bytes=settings.reserve_bytes)
+        self._sweeper = Sweeper(settings, self._queue, self._sweeps, self._storage)
         self._looked_at = self._trimmed_at = -math.inf
         self._over = threading.Event()
 
     def run(self) -> None:
         """Works until `stop`. Raises RayError if Ray stays away."""
+        self._sweeper.start()
         ray_faults = 0
         while not self._over.is_set():
             try:
@@ -106,6 +111,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         self._over.set()
+        self._sweeper.stop()
 
     def step(self) -> None:
         """One round: look after the pool, hand out a job for each idle trainer, wait a moment for news."""
@@ -141,7 +147,7 @@ class Dispatcher:
             log.info("%s asked to make place for a job of higher priority", job)
         if present - self._trimmed_at > _TRIM_SECONDS:
             self._trimmed_at = present
-            trim(self._queue, self._storage, self._settings.retention_days)
+            trim(self._queue, self._sweeps, self._storage, self._settings.retention_days)
 
     def _seat_nodes(self) -> None:
         nodes = {node["NodeID"]: node["Resources"] for node in cast(Any, ray).nodes() if node["Alive"]}

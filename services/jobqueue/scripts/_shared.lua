@@ -142,6 +142,12 @@ local function finish(id, state, reason)
   announce(id, job[1], state)
 end
 
+-- Ends a job that its owner, or the sweep whose trial it is, wants no longer.
+local function drop(id)
+  local by = redis.call('HGET', P .. 'job:' .. id, 'stopped_early')
+  finish(id, 'cancelled', by and 'stopped_early' or 'cancelled')
+end
+
 -- Sets a job aside until its owner resumes it.
 local function pause(id)
   remove_ready(id, redis.call('HGET', P .. 'job:' .. id, 'tenant'))
@@ -156,7 +162,7 @@ end
 local function requeue(id, reason, delay)
   local asked = redis.call('HMGET', P .. 'job:' .. id, 'state', 'cancel_requested')
   if asked[2] == '1' then
-    return finish(id, 'cancelled', 'cancelled')
+    return drop(id)
   end
   if asked[1] == 'pausing' then
     return pause(id)
@@ -213,6 +219,16 @@ end
 
 local function has_trainer(state)
   return state == 'running' or state == 'pausing'
+end
+
+-- Ends a job at once if nobody is at work on it, else after its present step.
+local function cancel(id, state)
+  even_when_full()
+  if state == 'queued' or state == 'paused' then
+    drop(id)
+  elseif has_trainer(state) then
+    redis.call('HSET', P .. 'job:' .. id, 'cancel_requested', 1)
+  end
 end
 
 -- Whether (epoch, token) is the present claim of a job that runs.
