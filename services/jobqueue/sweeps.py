@@ -186,12 +186,13 @@ class Sweeps:
         return len(expired)
 
     def jobs_of_unfinished(self) -> set[str]:
-        """Jobs that are trials of sweeps that have not ended: what a search stands on."""
+        """What sweeps that have not ended stand on: their trials' jobs, and those whose models they start from."""
         found = set()
-        with self._scripts.faults():
-            for sweep_id in self._redis.zrange(keys.SWEEPING, 0, -1):
-                found |= {json.loads(raw)["job"] for raw in self._redis.hvals(keys.trials(sweep_id))}
-        return found - {None}
+        for sweep in self.unfinished():
+            found |= {trial.job for trial in self.trials(sweep) if trial.job}
+            if sweep.spec and sweep.spec.spec.init_from:
+                found.add(sweep.spec.spec.init_from.partition(":")[0])
+        return found
 
     def _read(self, ids: list[str]) -> list[Sweep]:
         with self._scripts.faults(), self._redis.pipeline(transaction=False) as asked:

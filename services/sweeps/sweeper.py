@@ -37,19 +37,20 @@ _EVENTS = 1000
 
 
 @dataclass
-class _Course:
-    """What is remembered of a sweep between two looks, and can be read again at any time."""
-
-    trials: dict[int, Trial] = field(default_factory=dict)
-    is_known: bool = False
-
-
-@dataclass
 class _Heard:
-    """Validations of a job that its events told, (step, score), and the event up to which they were read."""
+    """Validations that a job's events told, (step, score), and the event up to which they were read."""
 
     validations: list[tuple[int, float]] = field(default_factory=list)
     event: str | None = None
+
+
+@dataclass
+class _Course:
+    """What is remembered of a sweep between two looks, by number of the trial; it can be read again at any time."""
+
+    trials: dict[int, Trial] = field(default_factory=dict)
+    heard: dict[int, _Heard] = field(default_factory=dict)
+    is_known: bool = False
 
 
 class Sweeper:
@@ -60,7 +61,6 @@ class Sweeper:
         self._sweeps = sweeps
         self._token = secrets.token_hex(16)
         self._courses: dict[str, _Course] = {}
-        self._heard: dict[str, _Heard] = {}
         self._trimmed_at = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeps", daemon=True)
@@ -75,12 +75,10 @@ class Sweeper:
     def step(self) -> None:
         """Looks at every sweep once. Raises Unavailable and Overloaded; what else befalls one sweep stops no other."""
         if not self._sweeps.lead(self._token, _LEASE_SECONDS):
-            self._courses, self._heard = {}, {}
+            self._courses = {}
             return
         unfinished = self._sweeps.unfinished()
         self._courses = {sweep.id: self._courses.get(sweep.id, _Course()) for sweep in unfinished}
-        if not unfinished:
-            self._heard = {}
         for sweep in unfinished:
             try:
                 self._advance(sweep, self._courses[sweep.id])
@@ -130,7 +128,7 @@ class Sweeper:
 
     def _judge(self, sweep: Sweep, spec: SweepSpec, halving: SuccessiveHalving, trial: Trial, course: _Course) -> None:
         """Keeps the score of a trial at each rung that it has come to; stops it at the first that it does not pass."""
-        validations = self._validations(sweep, spec, trial)
+        validations = self._validations(sweep, spec, trial, course.heard.setdefault(trial.number, _Heard()))
         while not trial.stopped_early:
             rung = len(trial.rungs)
             score = score_at(halving.rung_step(rung), validations)
@@ -145,13 +143,11 @@ class Sweeper:
             trial = trial.model_copy(update={"rungs": [*trial.rungs, score], "stopped_early": stop})
             course.trials[trial.number] = trial
 
-    def _validations(self, sweep: Sweep, spec: SweepSpec, trial: Trial) -> list[tuple[int, float]]:
-        assert trial.job is not None
-        heard = self._heard.setdefault(trial.job, _Heard())
+    def _validations(self, sweep: Sweep, spec: SweepSpec, trial: Trial, heard: _Heard) -> list[tuple[int, float]]:
         has_more = True
         while has_more:
             try:
-                events, has_more = self.queue.events(sweep.tenant, trial.job, after=heard.event, limit=_EVENTS)
+                events, has_more = self.queue.events(sweep.tenant, trial.job or "", after=heard.event, limit=_EVENTS)
             except NotFound:  # deleted by its owner
                 break
             for event in events:

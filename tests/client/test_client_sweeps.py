@@ -32,7 +32,9 @@ def test_flags_go_where_the_sweep_spec_has_them(server, unroll_command, tmp_path
     book = tmp_path / "book.txt"
     book.write_text("to be")
     words = "--values model.cell=lstm,gru --values train.seed=1,2 --range model.hidden_size=32..256..32 --log-range "
-    words += "train.learning_rate=1e-4..0.1 --method random --trials 24 --worker-seconds 60.5 --seconds 99 --parallel 2 "
+    words += (
+        "train.learning_rate=1e-4..0.1 --method random --trials 24 --worker-seconds 60.5 --seconds 99 --parallel 2 "
+    )
     words += "--replicates 3 --halving 100 --factor 4 --metric rmse --promote-to champion --name rates --search-seed 7 "
     words += "--set train.max_steps=900 --idempotency-key mine"
     result = unroll_command("sweep", str(book), *words.split())
@@ -133,7 +135,15 @@ def test_list_and_show_print_tables(server, unroll_command):
     lines = unroll_command("sweeps", "show", SWEEP).stdout.splitlines()
     assert "trials       2 (2 succeeded; 1 stopped early)" in lines
     assert "0      1.7500  0.2500  2       model.cell=gru" in lines
-    assert lines[-1].split() == ["0", "succeeded", "9", "1.5000", "job-0", "train.learning_rate=0.003123", "model.cell=gru"]
+    assert lines[-1].split() == [
+        "0",
+        "succeeded",
+        "9",
+        "1.5000",
+        "job-0",
+        "train.learning_rate=0.003123",
+        "model.cell=gru",
+    ]
     shown = json.loads(unroll_command("sweeps", "show", SWEEP, "--json").stdout)
     assert [one["number"] for one in shown["all_trials"]] == [0]
 

@@ -57,10 +57,10 @@ def train(api: Api, trained: Trained, losses: Sequence[float], step: Callable[[]
     held = api.claim()
     try:
         for number, loss in enumerate(losses, 1):
+            held.write()
             api.publish(held, trained, number, loss)
             report(held, number, loss)
             step()
-        held.check()
         held.write()
     except Cancelled:
         held.finish("cancelled")
