@@ -97,7 +97,7 @@ def _check_parameter(sweep: SweepSpec, path: str) -> None:
         try:
             _adapter(path).validate_python(value)
         except ValidationError as error:
-            raise InvalidInput(f"{path} cannot be {value!r}: {error.errors()[0]['msg']}", param=param) from error
+            raise InvalidInput(f"{path} cannot be {value!r:.100}: {error.errors()[0]['msg']}", param=param) from error
 
 
 def _check_extent(sweep: SweepSpec) -> None:
@@ -146,7 +146,7 @@ def _check_points(sweep: SweepSpec) -> list[Point]:
         for value in values:
             faults = [_fault(sweep, {**corner, path: value}) for corner in (*corners, {})]
             if all(faults):
-                raise InvalidInput(f"{path} cannot be {value!r}: {faults[-1]}", param=f"parameters.{path}")
+                raise InvalidInput(f"{path} cannot be {value!r:.100}: {faults[-1]}", param=f"parameters.{path}")
     return corners
 
 

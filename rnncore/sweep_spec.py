@@ -24,8 +24,7 @@ _LARGEST = 1e15
 
 
 def _kind_of_scalar(value: object) -> str:
-    kind = bool if isinstance(value, bool) else type(value)
-    return {bool: "<bool>", int: "<int>", float: "<float>", type(None): "<null>"}.get(kind, "<text>")
+    return {bool: "<bool>", int: "<number>", float: "<number>", type(None): "<null>"}.get(type(value), "<text>")
 
 
 def _kind_of_parameter(value: object) -> str:
@@ -36,8 +35,7 @@ def _kind_of_parameter(value: object) -> str:
 # The tags stand in angle brackets, which no field's name has: whoever tells where an error is leaves them out.
 Scalar = Annotated[
     Annotated[bool, Tag("<bool>")]
-    | Annotated[int, Tag("<int>"), Field(ge=-_LARGEST, le=_LARGEST)]
-    | Annotated[float, Tag("<float>")]
+    | Annotated[int | float, Tag("<number>")]
     | Annotated[str, Tag("<text>"), StringConstraints(max_length=200)]
     | Annotated[None, Tag("<null>")],
     Discriminator(_kind_of_scalar),
