@@ -6,8 +6,10 @@ import pytest
 from api_service import SMALL_MODEL, SMALL_TRAIN, Api, Trained
 from sweep_samples import body, create, good, report, show, sweeper, train, trials
 
-from rnncore.errors import Cancelled
+from rnncore.errors import Cancelled, NotFound
+from rnncore.spec import JobSpec
 from services.jobqueue import claims, keys
+from services.jobqueue.records import NewTrial
 from services.jobqueue.sweeps import Sweeps
 from services.jobqueue.tenants import TenantLimits, Tenants
 
@@ -72,6 +74,29 @@ def test_two_sweepers_at_once_make_no_trial_twice(api: Api) -> None:
         api.queue.cancel("default", trial["job"])
     second.step()
     assert len(trials(api, sweep)) == 2, "it moved on what another leads"
+
+
+def test_trial_submitted_twice_is_one_job_also_after_that_was_deleted(api: Api) -> None:
+    sweep = create(api)["id"]
+    spec = JobSpec.model_validate(show(api, sweep)["spec"]["spec"])
+    new = NewTrial(sweep, 0, {"train.learning_rate": 0.1})
+    first = api.queue.submit("default", spec, trial=new)
+    assert api.queue.submit("default", spec, trial=new).id == first.id
+    api.queue.cancel("default", first.id)
+    api.queue.delete_job("default", first.id)
+    with pytest.raises(NotFound):
+        api.queue.submit("default", spec, trial=new)
+    assert (states(api, sweep), api.queue.jobs("default")[0]) == (["deleted"], [])
+
+
+def test_score_at_a_rung_that_is_told_twice_is_kept_once(api: Api) -> None:
+    sweep, kept = create(api)["id"], Sweeps(api.scripts)
+    sweeper(api).step()
+    trial = kept.trials(kept.get("default", sweep))[0]
+    kept.mark(trial, score=2.5)
+    kept.mark(trial, score=2.5, stop="halving")
+    assert trials(api, sweep)[0]["rungs"] == [2.5]
+    assert trials(api, sweep)[0]["stopped_early"] == "halving", "the stop that came with it counts all the same"
 
 
 def test_worse_trials_are_stopped_at_a_rung_and_keep_their_checkpoints(api: Api, trained: Trained) -> None:
