@@ -64,6 +64,10 @@ class Trial(BaseModel):
     def is_over(self) -> bool:
         return self.state in ("succeeded", "failed", "cancelled", "deleted")
 
+    @property
+    def is_at_work(self) -> bool:
+        return self.state in ("running", "pausing")
+
 
 class Sweeps:
     """The sweeps of all tenants. Every method raises Unavailable while Redis does not answer."""

@@ -129,6 +129,8 @@ class Sweeper:
     def _judge(self, sweep: Sweep, spec: SweepSpec, halving: SuccessiveHalving, trial: Trial, course: _Course) -> None:
         """Keeps the score of a trial at each rung that it has come to; stops it at the first that it does not pass."""
         validations = self._validations(sweep, spec, trial, course.heard.setdefault(trial.number, _Heard()))
+        # A validation is told before its checkpoint is made: who is stopped in between would have none.
+        validations = [told for told in validations if told[0] < trial.step or not trial.is_at_work]
         while not trial.stopped_early:
             rung = len(trial.rungs)
             score = score_at(halving.rung_step(rung), validations)

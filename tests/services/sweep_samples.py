@@ -47,9 +47,10 @@ def sweeper(api: Api) -> Sweeper:
 
 
 def report(held: ClaimedJob, step: int, loss: float, **metrics: float) -> None:
-    """What a trainer tells of a validation. Raises Cancelled where the trial was stopped."""
+    """What a trainer tells of a validation, and that it went on from there. Raises Cancelled where it was stopped."""
     scores = {"step": step, "validation_loss": loss, "metrics": metrics}
     held.write(fields={"progress": {"step": step}, "best": scores}, events=[("metrics", scores)])
+    held.write(fields={"progress": {"step": step + 1}})
 
 
 def train(api: Api, trained: Trained, losses: Sequence[float], step: Callable[[], None] = lambda: None) -> str:

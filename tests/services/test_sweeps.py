@@ -135,6 +135,24 @@ def test_a_rung_is_passed_once_whoever_looks_again_and_whatever_came_since(api: 
     held.finish("cancelled")
 
 
+def test_trial_is_stopped_only_once_it_has_gone_on_from_the_checkpoint_of_its_rung(api: Api, trained: Trained) -> None:
+    sweep, moves = create(api, **HALVING)["id"], sweeper(api)
+    moves.step()
+    train(api, trained, [1.0], moves.step)
+    held = api.claim()
+    held.write(
+        fields={"progress": {"step": 1}}, events=[("metrics", {"step": 1, "validation_loss": 2.0, "metrics": {}})]
+    )
+    moves.step()
+    api.publish(held, trained, 1, 2.0)
+    held.write(fields={"progress": {"step": 2}})
+    moves.step()
+    with pytest.raises(Cancelled):
+        held.write()
+    held.finish("cancelled")
+    assert (trials(api, sweep)[1]["stopped_early"], trials(api, sweep)[1]["value"]) == ("halving", 2.0)
+
+
 def test_preempted_trial_is_judged_where_it_waits(api: Api, trained: Trained) -> None:
     sweep, moves = create(api, **HALVING)["id"], sweeper(api)
     moves.step()
