@@ -153,6 +153,19 @@ def test_trial_is_stopped_only_once_it_has_gone_on_from_the_checkpoint_of_its_ru
     assert (trials(api, sweep)[1]["stopped_early"], trials(api, sweep)[1]["value"]) == ("halving", 2.0)
 
 
+def test_trial_that_came_to_its_end_before_it_heard_of_the_stop_has_succeeded(api: Api, trained: Trained) -> None:
+    sweep, moves = create(api, **HALVING)["id"], sweeper(api)
+    moves.step()
+    train(api, trained, [1.0], moves.step)
+    held = api.claim()
+    report(held, 1, 2.0)
+    moves.step()
+    assert trials(api, sweep)[1]["stopped_early"] == "halving"
+    held.finish("succeeded", "0" * 64)
+    moves.step()
+    assert (trials(api, sweep)[1]["state"], trials(api, sweep)[1]["stopped_early"]) == ("succeeded", None)
+
+
 def test_preempted_trial_is_judged_where_it_waits(api: Api, trained: Trained) -> None:
     sweep, moves = create(api, **HALVING)["id"], sweeper(api)
     moves.step()

@@ -127,6 +127,9 @@ local function finish(id, state, reason)
   redis.call('ZREM', P .. 'paused', id)
   remove_ready(id, job[1])
   redis.call('HSET', key, 'state', state, 'finished_at', now(), 'reason', reason)
+  if state ~= 'cancelled' then
+    redis.call('HDEL', key, 'stopped_early')  -- it came to its own end first
+  end
   redis.call('ZADD', P .. 'ended', now(), id)
   for i = 3, 4 do
     if job[i] and job[i] ~= '' and redis.call('EXISTS', P .. 'dataset:' .. job[i]) == 1 then
