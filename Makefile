@@ -48,6 +48,7 @@ bench: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/sampling_http.py
+	$(BIN)/python benchmarks/sweeps.py
 	$(BIN)/python -m venv $(VENV)-peers
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check pydocket==0.27.0 streaq==7.2.0
 	$(BIN)/python benchmarks/queue_rates.py --peers $(VENV)-peers/bin/python

@@ -271,5 +271,9 @@ def starting_from(spec: JobSpec, task: Task, initial: ModelSpec, source: str) ->
 
 
 def _fill(spec: JobSpec, section: str, **fields: Any) -> None:
+    """Without naming them: `model_dump(exclude_unset=True)` remains what was asked for."""
+    part: _Part = getattr(spec, section)
+    filled = part.model_copy(update=fields)
+    object.__setattr__(filled, "__pydantic_fields_set__", part.model_fields_set)
     # Assigned in this way because the value, frozen from now on, is still being built.
-    object.__setattr__(spec, section, getattr(spec, section).model_copy(update=fields))
+    object.__setattr__(spec, section, filled)

@@ -20,7 +20,7 @@ from starlette.requests import HTTPConnection
 
 from rnncore.errors import Forbidden, NotFound, Unavailable, UnrollError
 from services.access import SAFE_METHODS, Access
-from services.api import completions, datasets, jobs, keys, models, tenants, usage, webhooks
+from services.api import completions, datasets, jobs, keys, models, sweeps, tenants, usage, webhooks
 from services.api.openai import files, fine_tuning
 from services.api.rooms import Rooms
 from services.api.sampler_client import SamplerClient
@@ -37,6 +37,7 @@ from services.jobqueue.records import JobRecord
 from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.snapshot import QueueSnapshot, queue_snapshot
 from services.jobqueue.stream import EventStream
+from services.jobqueue.sweeps import Sweeps
 from services.jobqueue.tenants import Tenants
 from services.jobqueue.tries import Tries
 from services.jobqueue.usage import UsageLedger
@@ -63,12 +64,14 @@ _STOP_SECONDS = 3
 def create_app(settings: Settings) -> FastAPI:
     """The public application. Redis is not needed to make it, only to answer."""
     scripts = RedisScripts(settings.redis_url or "", settings.secret)
-    queue = JobQueue(scripts, idempotency_seconds=int(min(settings.retention_days, 30) * 86_400))
+    idempotency_seconds = int(min(settings.retention_days, 30) * 86_400)
+    queue = JobQueue(scripts, idempotency_seconds=idempotency_seconds)
     access = Access(ApiKeys(scripts), settings.secret)
     webhooks_of_tenants = Webhooks(scripts)
     rooms = Rooms(
         settings=settings,
         queue=queue,
+        sweeps=Sweeps(scripts, idempotency_seconds=idempotency_seconds),
         access=access,
         tenants=Tenants(scripts),
         usage=UsageLedger(scripts),
@@ -107,7 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for room in (datasets, jobs, models, completions, files, fine_tuning, keys, tenants, usage, webhooks):
+    for room in (datasets, jobs, sweeps, models, completions, files, fine_tuning, keys, tenants, usage, webhooks):
         app.include_router(room.router)
     _add_faults(app)
     registry = CollectorRegistry()

@@ -7,6 +7,7 @@ from contextlib import suppress
 from rnncore.errors import Conflict, NotFound
 from services import layout
 from services.jobqueue.queue import JobQueue
+from services.jobqueue.sweeps import Sweeps
 from services.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -14,12 +15,14 @@ log = logging.getLogger(__name__)
 _BATCH = 100
 
 
-def trim(queue: JobQueue, storage: Storage, retention_days: float) -> int:
-    """Deletes what ended longer ago; answers how many. What an unfinished job goes on from or an alias names is left.
+def trim(queue: JobQueue, sweeps: Sweeps, storage: Storage, retention_days: float) -> int:
+    """Deletes what ended longer ago; answers how many.
+
+    What an unfinished job goes on from, an unfinished sweep has tried or an alias names is left.
 
     The record goes first, so that none ever names files that are not there; files without one are garbage.
     """
-    needed = queue.sources()
+    needed = queue.sources() | sweeps.jobs_of_unfinished()
     trimmed = 0
     expired = queue.expired(time.time() - retention_days * 86_400, limit=_BATCH + len(needed))
     for tenant, job_id in expired:

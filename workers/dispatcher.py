@@ -25,10 +25,12 @@ from services.jobqueue.drain import Drains
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Capacity, Claim, Seats
 from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.sweeps import Sweeps
 from services.logs import configure_logs
 from services.retention import trim
 from services.settings import Settings
 from services.storage import Storage
+from services.sweeps.sweeper import Sweeper
 from services.traces import configure_traces
 from workers.trainer import TrainerActor
 
@@ -90,12 +92,15 @@ class Dispatcher:
         self._token: str | None = None
         self._queue = JobQueue(self._scripts)
         self._storage = Storage.of(settings)
+        self._sweeps = Sweeps(self._scripts)
+        self._sweeper = Sweeper(settings, self._queue, self._sweeps, self._storage)
         self._looked_at = self._trimmed_at = -math.inf
         self._keeping_house = threading.Lock()
         self._over = threading.Event()
 
     def run(self) -> None:
         """Works until `stop`. Raises RayError if Ray stays away."""
+        self._sweeper.start()
         ray_faults = 0
         while not self._over.is_set():
             try:
@@ -113,6 +118,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         self._over.set()
+        self._sweeper.stop()
 
     def step(self) -> None:
         """One round: look after the pool, hand out a job for each idle trainer, wait a moment for news."""
@@ -157,7 +163,7 @@ class Dispatcher:
         """On a thread of its own: a storage that is large or away keeps no job waiting."""
         with self._keeping_house:
             try:
-                trim(self._queue, self._storage, self._settings.retention_days)
+                trim(self._queue, self._sweeps, self._storage, self._settings.retention_days)
                 GARBAGE.inc(sum(size.num_bytes for size in collect(self._scripts, self._storage)))
             except (Unavailable, Overloaded, Conflict) as error:
                 log.warning("the storage was not tidied: %s", error)

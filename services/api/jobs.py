@@ -17,11 +17,11 @@ from rnncore.spec import JobSpec
 from services import layout
 from services.api.history import downsampled
 from services.api.rooms import After, Deleted, InRooms, Limit, Page, Rooms, Tenant, errors, page
-from services.api.submission import submit
 from services.faults import error_answer
 from services.jobqueue.records import Checkpoint, Event, JobRecord, JobState
 from services.models import resolve
 from services.storage import merged, read_history
+from services.submission import submit
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

@@ -11,6 +11,7 @@ from services.api.sampler_client import SamplerClient
 from services.api.turnstile import Turnstile
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.stream import EventStream
+from services.jobqueue.sweeps import Sweeps
 from services.jobqueue.tenants import Tenants
 from services.jobqueue.tries import Tries
 from services.jobqueue.usage import UsageLedger
@@ -27,6 +28,7 @@ class Rooms:
 
     settings: Settings
     queue: JobQueue
+    sweeps: Sweeps
     access: Access
     tenants: Tenants
     usage: UsageLedger

@@ -42,6 +42,7 @@ def violations(scripts: RedisScripts) -> list[str]:
         *_wrong_indexes(found, jobs),
         *_wrong_uses(found, jobs),
         *_wrong_bytes(found, jobs),
+        *_wrong_sweeps(found, jobs, scripts),
         *_wrong_records(found, jobs, scripts),
         *_kept_for_ever(found, scripts),
     ]
@@ -145,10 +146,11 @@ def _wrong_indexes(found: dict[str, Any], jobs: dict[str, dict[str, str]]) -> It
 
 
 def _wrong_uses(found: dict[str, Any], jobs: dict[str, dict[str, str]]) -> Iterator[str]:
-    """Every data set counts the unfinished jobs that read it, and is in its tenant's list."""
+    """Every data set counts the unfinished jobs and sweeps that read it, and is in its tenant's list."""
+    sweeps = [sweep for _, sweep in _each(found, "sweep:")]
     used = Counter(
         job[field]
-        for job in jobs.values()
+        for job in (*jobs.values(), *sweeps)
         if job.get("state") not in _TERMINAL
         for field in ("dataset", "validation_dataset")
         if job.get(field)
@@ -156,7 +158,7 @@ def _wrong_uses(found: dict[str, Any], jobs: dict[str, dict[str, str]]) -> Itera
     sets = dict(_each(found, "dataset:"))
     for dataset_id, kept in sets.items():
         if int(kept["uses"]) != used[dataset_id]:
-            yield f"{dataset_id} counts {kept['uses']} unfinished jobs, {used[dataset_id]} read it"
+            yield f"{dataset_id} counts {kept['uses']} unfinished jobs and sweeps, {used[dataset_id]} read it"
     listed = {(tenant, dataset_id) for tenant, ids in _each(found, "datasets:") for dataset_id, _ in ids}
     for tenant, dataset_id in listed ^ {(kept["tenant"], dataset_id) for dataset_id, kept in sets.items()}:
         yield f"the list of data sets of {tenant} and the record of {dataset_id} do not agree"
@@ -174,6 +176,33 @@ def _wrong_bytes(found: dict[str, Any], jobs: dict[str, dict[str, str]]) -> Iter
     for tenant in has.keys() | told.keys():
         if has[tenant] != told[tenant]:
             yield f"stored has {told[tenant]} bytes of {tenant}, its data sets and checkpoints {has[tenant]}"
+
+
+def _wrong_sweeps(found: dict[str, Any], jobs: dict[str, dict[str, str]], scripts: RedisScripts) -> Iterator[str]:
+    """Every sweep is in its tenant's list and, until it ends, among the unfinished; it knows its jobs as trials."""
+    sweeps = dict(_each(found, "sweep:"))
+    listed = {(tenant, sweep_id, int(seq)) for tenant, ids in _each(found, "sweeps:") for sweep_id, seq in ids}
+    for tenant, sweep_id, _ in listed ^ {(s["tenant"], sweep_id, int(s["seq"])) for sweep_id, s in sweeps.items()}:
+        yield f"the list of sweeps of {tenant} and the record of {sweep_id} do not agree"
+    for index, is_over in (("sweeping", False), ("sweeps_ended", True)):
+        members = {sweep_id for sweep_id, _ in found.get(f"{PREFIX}{index}", ())}
+        for sweep_id in members ^ {sweep_id for sweep_id, s in sweeps.items() if ("finished_at" in s) == is_over}:
+            yield f"{index} and the record of {sweep_id} do not agree"
+    kept = {
+        (sweep_id, number): json.loads(raw)["job"]
+        for sweep_id, of in _each(found, "trials:")
+        for number, raw in of.items()
+    }
+    for (sweep_id, number), job_id in kept.items():
+        job = jobs.get(job_id or "")
+        if sweep_id not in sweeps or (job and (job.get("sweep"), job.get("trial")) != (sweep_id, number)):
+            yield f"trial {number} of {sweep_id} and the record of {job_id} do not agree"
+    for job_id, job in jobs.items():
+        if job.get("sweep") in sweeps and kept.get((job["sweep"], job["trial"])) != job_id:
+            yield f"{job_id} is trial {job['trial']} of {job['sweep']}, which does not know it"
+    for sweep_id, sweep in sweeps.items():
+        if not scripts.is_signed(sweep.get("signature"), sweep_id, sweep["tenant"], sweep["spec"]):
+            yield f"{sweep_id} is not as the service wrote it"
 
 
 def _wrong_records(found: dict[str, Any], jobs: dict[str, dict[str, str]], scripts: RedisScripts) -> Iterator[str]:

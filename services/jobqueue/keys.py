@@ -28,6 +28,12 @@
 | idempotency:TENANT:KEY | string | "JOB HASH" of a submission |
 | try:KEY:HASH | string | idempotency key of an API key's last try to submit a body; `several`: one of them |
 | aliases:TENANT | hash | name -> JSON of the model that it stands for |
+| sweep:ID | hash | one sweep's record; `spec` is the JSON that was asked for |
+| trials:SWEEP | hash | number -> JSON of a trial: parameters, and its job or why there is none |
+| sweeps:TENANT | zset | every sweep of a tenant by sequence |
+| sweeping | zset | sweeps that have not ended, by sequence |
+| sweeps_ended | zset | sweeps that have, by time (ms) |
+| sweeper | string | token of the one process that moves the sweeps on |
 | datasets:TENANT | zset | data sets of a tenant by time (ms) |
 | dataset:ID | hash | one data set: tenant, record (JSON), uses |
 | keys | hash | HMAC of an API key -> JSON of what it may do |
@@ -95,6 +101,18 @@ def aliases(tenant: str) -> str:
     return f"{PREFIX}aliases:{tenant}"
 
 
+def sweep(sweep_id: str) -> str:
+    return f"{PREFIX}sweep:{sweep_id}"
+
+
+def trials(sweep_id: str) -> str:
+    return f"{PREFIX}trials:{sweep_id}"
+
+
+def sweeps(tenant: str) -> str:
+    return f"{PREFIX}sweeps:{tenant}"
+
+
 def tenant_of_aliases(key: str) -> str:
     return key.removeprefix(aliases(""))
 
@@ -115,6 +133,8 @@ FIRST_KEY = f"{PREFIX}first_key"
 API_KEY_IDS = f"{PREFIX}key_ids"
 COUNTERS = f"{PREFIX}counters"
 INSTALLATION = f"{PREFIX}installation"
+SWEEPING = f"{PREFIX}sweeping"
+SWEEPS_ENDED = f"{PREFIX}sweeps_ended"
 BELL = f"{PREFIX}bell"
 NODES = f"{PREFIX}nodes"
 DRAINED = f"{PREFIX}drained"

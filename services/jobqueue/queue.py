@@ -20,8 +20,10 @@ from services.jobqueue.records import (
     JobError,
     JobRecord,
     JobState,
+    NewTrial,
     QueuePlace,
     Seats,
+    TrialOf,
 )
 from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.waiting import queue_places
@@ -52,12 +54,15 @@ class JobQueue:
         idempotency_key: str | None = None,
         idempotency_seconds: int | None = None,
         traceparent: str = "",
+        trial: NewTrial | None = None,
     ) -> JobRecord:
         """Queues `spec`; durable on return. The same key again answers the job it made, for `idempotency_seconds`.
 
+        So does the same trial of a sweep, for ever.
+
         Raises NotFound naming the field if a data set is not there, FinalConflict if the key was used for another
         spec, QuotaExceeded if the tenant has as many jobs ready as it may, StorageQuotaExceeded if it has as much
-        stored.
+        stored, Conflict if the sweep takes no more trials.
         """
         body = spec.model_dump_json()
         job_id = f"job-{secrets.token_hex(8)}"
@@ -78,7 +83,10 @@ class JobQueue:
             spec.resources.num_workers,
             int(spec.timeout_seconds * 1000) if spec.timeout_seconds else "",
             traceparent,
+            *(trial.kept(job_id) if trial else ("", "", "")),
         )
+        if answer == "no_sweep":
+            raise Conflict(f"{detail} takes no more trials")
         if answer == "conflict":
             raise FinalConflict(
                 f"Idempotency-Key was used for {detail} with another body; send a new key for a new job",
@@ -366,6 +374,7 @@ def _record(fields: Mapping[str, str], place: QueuePlace | None) -> JobRecord:
             "queue": place,
             "parameters_sha256": fields.get("parameters_sha256"),
             "cancel_requested": fields.get("cancel_requested") == "1",
+            "trial": TrialOf.read(fields),
         }
     )
 

@@ -1,7 +1,9 @@
 """What the queue keeps of a job, a checkpoint and a data set, as the outside sees it. Knows no Redis."""
 
+import json
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -85,6 +87,26 @@ class Placement(_Record):
     )
 
 
+class TrialOf(_Record):
+    """Which trial of which sweep a job is. `rungs`: its score at each rung of successive halving that it came to."""
+
+    sweep: str
+    number: int
+    rungs: list[float] = Field(default_factory=list)
+    stopped_early: Literal["halving", "budget"] | None = Field(
+        None, description="halving: worse than others at its last rung. budget: the sweep's seconds were used up."
+    )
+
+    @classmethod
+    def read(cls, fields: Mapping[str, str | None]) -> Self | None:
+        """What a job's hash says of it as a trial; None for a job that is none."""
+        if not fields.get("sweep"):
+            return None
+        rungs = [float(score) for score in (fields.get("rungs") or "").split()]
+        told = {"sweep": fields["sweep"], "number": fields["trial"], "stopped_early": fields.get("stopped_early")}
+        return cls.model_validate({**told, "rungs": rungs})
+
+
 class JobRecord(_Record):
     """One job: what was asked for (`spec`) and what happened to it. Times in Unix seconds."""
 
@@ -108,6 +130,7 @@ class JobRecord(_Record):
     placement: Placement | None = None
     parameters_sha256: str | None = Field(None, description="SHA-256 of the final weights.safetensors.")
     cancel_requested: bool = False
+    trial: TrialOf | None = Field(None, description="Of a job that a sweep made.")
 
     def asked(self) -> JobSpec:
         """What was asked for. Raises FinalConflict where the record was altered, so that nobody knows."""
@@ -162,6 +185,18 @@ class Event(_Record):
     type: Literal["state", "metrics", "checkpoint", "message", "reset"]
     created_at: float
     data: dict[str, Any]
+
+
+class NewTrial(NamedTuple):
+    """The trial of a sweep that a job is to be, and the values that the sweep chose for it."""
+
+    sweep: str
+    number: int
+    parameters: Mapping[str, Any]
+
+    def kept(self, job_id: str) -> tuple[str, int, str]:
+        """Sweep, number, and the JSON that the sweep keeps of the trial."""
+        return self.sweep, self.number, json.dumps({"job": job_id, "parameters": dict(self.parameters)})
 
 
 class Claim(NamedTuple):

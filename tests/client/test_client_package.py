@@ -31,6 +31,8 @@ def test_help_loads_no_server_and_nothing_slow():
         "down",
         "status",
         "submit",
+        "sweep",
+        "sweeps",
         "jobs",
         "watch",
         "logs",

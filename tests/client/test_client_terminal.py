@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from fake_unroll_server import DONE, JOB, answer, checkpoint, event, metrics, record, stream
+from fake_unroll_server import DONE, JOB, answer, checkpoint, event, listed, metrics, record, stream
 from unroll.terminal import visible
 
 HOSTILE = "\x1b]0;owned\x07\u202egnp [bold red]loud[/bold red] :smile: \x9b2J"
@@ -89,3 +89,23 @@ def test_dumb_terminal_gets_lines(server):
 )
 def test_visible_changes_only_what_a_terminal_would_obey(text, shown):
     assert visible(text) == shown
+
+
+def test_live_table_of_a_sweep_shows_trials_at_work_then_the_best_with_hostile_values_escaped(server):
+    sweep = {"id": "sweep-1", "state": "running", "spec": {"name": HOSTILE}, "created_at": 1.0, "num_trials": 3}
+    trials = [
+        {"number": number, "state": state, "value": value, "parameters": {"name": HOSTILE[:9]}, "job": f"job-{number}"}
+        for number, state, value in ((0, "succeeded", 2.5), (1, "succeeded", 1.5), (2, "running", None))
+    ]
+    points = [{"point": number, "trials": [number]} for number in (1, 0, 2)]
+    ended = {"state": "succeeded", "points": points, "best": trials[1], "num_stopped_early": 0}
+    server.on("GET", "/v1/sweeps/sweep-1", answer(sweep | ended))
+    server.on("GET", "/v1/sweeps/sweep-1/trials", listed(*trials))
+    code, received = _on_a_terminal("sweeps", "watch", "sweep-1")
+    assert code == 0
+    assert "\x1b]0;" not in received
+    assert "\u202e" not in received
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received)
+    assert r"\x1b]0;owned\x07\u202egnp" in text
+    rows = [line.split() for line in text.splitlines() if line.split()[:1] in (["0"], ["1"], ["2"])]
+    assert [(row[0], row[3]) for row in rows[:3]] == [("2", "-"), ("1", "1.5000"), ("0", "2.5000")]

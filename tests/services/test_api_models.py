@@ -13,6 +13,7 @@ from rnncore.errors import NotFound
 from rnncore.spec import JobSpec
 from services.jobqueue import aliases, keys
 from services.jobqueue.claims import ClaimedJob
+from services.jobqueue.sweeps import Sweeps
 from services.retention import trim
 
 UNKNOWN = "job-0123456789abcdef"
@@ -251,10 +252,10 @@ def test_model_with_an_alias_stays_until_the_alias_goes(api: Api, trained: Train
     for path in (f"models/{job}", f"jobs/{job}", *([f"models/{job}{alias_of}"] if "step" in alias_of else [])):
         assert "favourite" in error_of(api.client.delete(f"/v1/{path}"), 409)[1]
     assert api.client.delete(f"/v1/models/{job}{free}").status_code == 200
-    assert trim(api.queue, api.storage, retention_days=-1) == 0
+    assert trim(api.queue, Sweeps(api.scripts), api.storage, retention_days=-1) == 0
     assert api.client.get("/v1/models/favourite").status_code == 200
     api.client.delete("/v1/models/favourite")
-    assert trim(api.queue, api.storage, retention_days=-1) == 1
+    assert trim(api.queue, Sweeps(api.scripts), api.storage, retention_days=-1) == 1
     assert api.client.get(f"/v1/jobs/{job}").status_code == 404
 
 

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from api_service import SMALL_MODEL, SMALL_TRAIN, TEXT, Api, Trained
 from fastapi.routing import iter_route_contexts
+from sweep_samples import sweeper
 
 ENVELOPE = {"$ref": "#/components/schemas/ErrorAnswer"}
 
@@ -102,6 +103,15 @@ def test_answers_of_the_main_path_are_as_documented(api: Api, document: dict[str
     check(http.get(f"/v1/jobs/{job}/metrics"), "/v1/jobs/{job_id}/metrics")
     check(http.get(f"/v1/jobs/{job}/checkpoints"), "/v1/jobs/{job_id}/checkpoints")
     check(http.post(f"/v1/jobs/{job}/cancel"), "/v1/jobs/{job_id}/cancel")
+    asked = {"spec": spec, "parameters": {"train.seed": {"values": [1, 2]}}, "search": {"method": "grid"}}
+    sweep = check(http.post("/v1/sweeps", json=asked), "/v1/sweeps")["id"]
+    check(http.post("/v1/sweeps", json=asked | {"x": 1}), "/v1/sweeps")
+    sweeper(api).step()
+    check(http.get("/v1/sweeps"), "/v1/sweeps")
+    check(http.get(f"/v1/sweeps/{sweep}"), "/v1/sweeps/{sweep_id}")
+    check(http.get(f"/v1/sweeps/{sweep}/trials"), "/v1/sweeps/{sweep_id}/trials")
+    check(http.post(f"/v1/sweeps/{sweep}/cancel"), "/v1/sweeps/{sweep_id}/cancel")
+    sweeper(api).step()
     check(http.delete(f"/v1/jobs/{job}"), "/v1/jobs/{job_id}")
     held.fail({"type": "io_error", "message": "m", "hint": None, "log_tail": "t"}, retriable=False)
     check(http.get(f"/v1/jobs/{job}"), "/v1/jobs/{job_id}")
@@ -119,7 +129,7 @@ def test_public_process_loads_neither_torch_nor_ray() -> None:
     """The import contracts see what is written; this sees what is loaded."""
     program = (
         "import sys, services.app; "
-        "print(sorted({'torch', 'pytorch_lightning', 'lightning', 'ray', 'safetensors'} & set(sys.modules)))"
+        "print(sorted({'torch', 'pytorch_lightning', 'lightning', 'ray', 'safetensors', 'optuna'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"

@@ -16,6 +16,7 @@ from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Claim, JobState
 from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.sweeps import Sweeps
 from services.retention import trim
 from services.storage import Storage
 
@@ -90,12 +91,12 @@ def test_ended_jobs_are_deleted_by_age(queue: JobQueue, scripts: RedisScripts, t
     follower = submit(queue, retry_of=needed.id)
     for record, days in ((old, 91), (needed, 91), (young, 89)):
         scripts.redis.zadd(keys.ENDED, {record.id: (time.time() - days * DAY) * 1000})
-    assert trim(queue, storage, 90) == 1
+    assert trim(queue, Sweeps(scripts), storage, 90) == 1
     assert {job.id for job in queue.jobs(TENANT)[0]} == {young.id, needed.id, unfinished.id, follower.id}
     assert storage.list(layout.job_folder(old.id)) == []
     assert storage.list(layout.job_folder(needed.id)) == ["file"]
     queue.cancel(TENANT, follower.id)
-    assert trim(queue, storage, 90) == 1, "nobody needs it any more"
+    assert trim(queue, Sweeps(scripts), storage, 90) == 1, "nobody needs it any more"
 
 
 def test_clock_that_is_set_back_makes_no_lease_last(queue: JobQueue, scripts: RedisScripts) -> None:

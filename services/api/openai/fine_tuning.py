@@ -18,8 +18,8 @@ from services.api.openai.answers import (
 )
 from services.api.openai.requests import FineTuningRequest
 from services.api.rooms import After, InRooms, KeyId, Limit, Page, Tenant, errors, page
-from services.api.submission import submit
 from services.jobqueue.tries import WINDOW_SECONDS
+from services.submission import submit
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["openai"])
 

@@ -19,6 +19,7 @@ from unroll.commands import (
     models,
     service,
     submit,
+    sweep,
     tenants,
     usage,
     verify,
@@ -58,6 +59,7 @@ app = typer.Typer(
 machine.register(app)
 service.register(app)
 submit.register(app)
+sweep.register(app)
 jobs.register(app)
 watch.register(app)
 verify.register(app)

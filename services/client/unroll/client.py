@@ -12,6 +12,7 @@ from unroll.resources.datasets import Datasets
 from unroll.resources.jobs import Jobs
 from unroll.resources.keys import Keys
 from unroll.resources.models import Models
+from unroll.resources.sweeps import Sweeps
 from unroll.resources.tenants import Tenants
 from unroll.resources.usage import read_usage
 from unroll.resources.webhooks import Webhooks
@@ -47,6 +48,7 @@ class Client:
         self.url = connection.url
         self.datasets = Datasets(self._transport)
         self.jobs = Jobs(self._transport)
+        self.sweeps = Sweeps(self._transport)
         self.models = Models(self._transport)
         self.keys = Keys(self._transport)
         self.tenants = Tenants(self._transport)

@@ -161,6 +161,9 @@ local function finish(id, state, reason)
   redis.call('ZREM', P .. 'paused', id)
   remove_ready(id, job[1])
   redis.call('HSET', key, 'state', state, 'finished_at', now(), 'reason', reason)
+  if state ~= 'cancelled' then
+    redis.call('HDEL', key, 'stopped_early')  -- it came to its own end first
+  end
   redis.call('ZADD', P .. 'ended', now(), id)
   for i = 3, 4 do
     if job[i] and job[i] ~= '' and redis.call('EXISTS', P .. 'dataset:' .. job[i]) == 1 then
@@ -174,6 +177,12 @@ local function finish(id, state, reason)
   count('finished:' .. job[2] .. ':' .. state .. ':' .. reason)
   state_event(id, state, reason)
   announce(id, job[1], state)
+end
+
+-- Ends a job that its owner, or the sweep whose trial it is, wants no longer.
+local function drop(id)
+  local by = redis.call('HGET', P .. 'job:' .. id, 'stopped_early')
+  finish(id, 'cancelled', by and 'stopped_early' or 'cancelled')
 end
 
 -- Sets a job aside until its owner resumes it.
@@ -190,7 +199,7 @@ end
 local function requeue(id, reason, delay)
   local asked = redis.call('HMGET', P .. 'job:' .. id, 'state', 'cancel_requested')
   if asked[2] == '1' then
-    return finish(id, 'cancelled', 'cancelled')
+    return drop(id)
   end
   if asked[1] == 'pausing' then
     return pause(id)
@@ -257,6 +266,16 @@ local function is_drained(id)
   local placement = redis.call('HGET', P .. 'job:' .. id, 'placement')
   local node = placement and cjson.decode(placement).node or 'service'
   return redis.call('HEXISTS', P .. 'drained', 'service') == 1 or redis.call('HEXISTS', P .. 'drained', node) == 1
+end
+
+-- Ends a job at once if nobody is at work on it, else after its present step.
+local function cancel(id, state)
+  even_when_full()
+  if state == 'queued' or state == 'paused' then
+    drop(id)
+  elseif has_trainer(state) then
+    redis.call('HSET', P .. 'job:' .. id, 'cancel_requested', 1)
+  end
 end
 
 -- Whether (epoch, token) is the present claim of a job that runs.

@@ -7,5 +7,9 @@ end
 if ARGV[5] ~= '' then
   redis.call('HSET', P .. 'job:' .. id, 'parameters_sha256', ARGV[5])
 end
-finish(id, state, state == 'succeeded' and 'finished' or 'cancelled')
+if state == 'succeeded' then
+  finish(id, state, 'finished')
+else
+  drop(id)
+end
 return 'ok'

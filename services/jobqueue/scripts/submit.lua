@@ -1,6 +1,7 @@
 -- ARGV: id tenant spec dataset validation_dataset priority cell idempotency_key body_hash idempotency_seconds signature
--- needs(any|cpu|gpu) workers timeout_ms traceparent.
--- Answers {created|existing, id}, {conflict, id}, {no_dataset, field}, {quota, max_queued} or {storage, "stored max_storage_bytes"}.
+-- needs(any|cpu|gpu) workers timeout_ms traceparent, and of a trial: sweep number record(json); else three times "".
+-- Answers {created|existing, id}, {conflict, id}, {no_dataset, field}, {quota, max_queued}, {no_sweep, id} or
+-- {storage, "stored max_storage_bytes"}.
 local id, tenant = ARGV[1], ARGV[2]
 local idempotency = P .. 'idempotency:' .. tenant .. ':' .. ARGV[8]
 if redis.call('EXISTS', P .. 'job:' .. id) == 1 then
@@ -11,6 +12,17 @@ if ARGV[8] ~= '' then
   if before then
     local known, hash = string.match(before, '^(%S+) (%S+)$')
     return {hash == ARGV[9] and 'existing' or 'conflict', known}
+  end
+end
+local sweep, number, trials = ARGV[16], ARGV[17], P .. 'trials:' .. ARGV[16]
+if sweep ~= '' then
+  local before = redis.call('HGET', trials, number)
+  if before then
+    return {'existing', cjson.decode(before).job}
+  end
+  local asked = redis.call('HMGET', P .. 'sweep:' .. sweep, 'state', 'cancel_requested')
+  if asked[1] ~= 'running' or asked[2] == '1' then
+    return {'no_sweep', sweep}
   end
 end
 for i, field in ipairs({'dataset', 'validation_dataset'}) do
@@ -32,6 +44,10 @@ redis.call('HSET', P .. 'job:' .. id, 'id', id, 'tenant', tenant, 'spec', ARGV[3
   'validation_dataset', ARGV[5], 'priority', ARGV[6], 'cell', ARGV[7], 'seq', seq, 'state', 'queued',
   'reason', 'submitted', 'created_at', now(), 'epoch', 0, 'attempt', 0, 'failures', 0, 'worker_losses', 0,
   'signature', ARGV[11], 'needs', ARGV[12], 'workers', ARGV[13], 'timeout_ms', ARGV[14], 'traceparent', ARGV[15])
+if sweep ~= '' then
+  redis.call('HSET', P .. 'job:' .. id, 'sweep', sweep, 'trial', number)
+  redis.call('HSET', trials, number, ARGV[18])
+end
 for i = 4, 5 do
   if ARGV[i] ~= '' then
     redis.call('HINCRBY', P .. 'dataset:' .. ARGV[i], 'uses', 1)

@@ -1,25 +1,20 @@
 """`submit` and `retry`: a file, or a job that ended, and a few wishes become a job. Knows not one default."""
 
-import json
-import os
-import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import unroll
+from unroll.commands.asked import dataset_of, put, read_spec, setting
 from unroll.commands.jobs import JobId
 from unroll.commands.service import AsJson
 from unroll.commands.watch import watch_job
-from unroll.errors import ConfigurationError
 from unroll.terminal import dump, note, print_json
 
 if TYPE_CHECKING:
     from unroll.types import JobRecord
 
-_DATASET_ID = re.compile(r"ds-[0-9a-f]{32}")
 MODEL, TRAIN = "Model", "Training"
 
 
@@ -94,16 +89,16 @@ def submit(
         "train.checkpoint_every_steps": checkpoint_every_steps,
     }
     named = {field: value for field, value in asked.items() if value is not None}
-    body = _read_spec(spec)
-    for field, value in (*named.items(), *map(_setting, settings or [])):
-        _put(body, field, value)
+    body = read_spec(spec)
+    for field, value in (*named.items(), *map(setting, settings or [])):
+        put(body, field, value)
     if source is None and "dataset" not in body:
         raise typer.BadParameter("name a file, a data set, or a --spec with a dataset", param_hint="FILE|DATASET")
     upload = {"kind": kind, "vocabulary": vocabulary, "target": target}
     of_file = {name: value for name, value in upload.items() if value is not None}
     with unroll.Client() as client:
         if source is not None:
-            body["dataset"] = _dataset(client, source, of_file)
+            body["dataset"] = dataset_of(client, source, of_file)
         elif of_file:
             raise typer.BadParameter("it belongs to a file that is uploaded", param_hint=f"--{next(iter(of_file))}")
         record = client.jobs.submit(idempotency_key=idempotency_key, **body)
@@ -124,25 +119,13 @@ def retry(
 ) -> None:
     """Queue a new job that goes on from the last checkpoint of one that has ended, and print its id."""
     changes: dict[str, Any] = {}
-    for field, value in map(_setting, settings or []):
-        _put(changes, field, value)
+    for field, value in map(setting, settings or []):
+        put(changes, field, value)
     with unroll.Client() as client:
         record = client.jobs.retry(job, idempotency_key=idempotency_key, **changes)
         _report(record, as_json=as_json, is_line=watch, is_last=not watch)
         if watch:
             watch_job(client, record.id, as_json=as_json)
-
-
-def _dataset(client: "unroll.Client", source: str, of_file: dict[str, str]) -> str:
-    if _DATASET_ID.fullmatch(source):
-        for option in of_file:
-            raise typer.BadParameter(f"{source} has its {option} already", param_hint=f"--{option}")
-        return source
-    if source == "-":
-        return client.datasets.upload(sys.stdin.buffer, name="stdin", **of_file).id
-    if not os.path.exists(source):
-        raise typer.BadParameter(f"{source!r} is neither a file nor the id of a data set", param_hint="FILE|DATASET")
-    return client.datasets.upload(source, **of_file).id
 
 
 def _report(record: "JobRecord", *, as_json: bool, is_line: bool, is_last: bool) -> None:
@@ -154,35 +137,3 @@ def _report(record: "JobRecord", *, as_json: bool, is_line: bool, is_last: bool)
         note(f"warning: {warning}")
     if is_last:
         note(f"{record.state}; watch it with: unroll watch {record.id}")
-
-
-def _read_spec(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"--spec {path} cannot be read: {error}") from error
-    if not isinstance(body, dict):
-        raise ConfigurationError(f"--spec {path} holds no JSON object")
-    return body
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    field, equals, value = text.partition("=")
-    if not field or not equals:
-        raise typer.BadParameter(f"{text!r} is not FIELD=JSON", param_hint="--set")
-    try:
-        return field, json.loads(value)
-    except ValueError as error:
-        hint = f"{value!r} is no JSON; a string is written {field}='{json.dumps(value)}'"
-        raise typer.BadParameter(hint, param_hint="--set") from error
-
-
-def _put(body: dict[str, Any], field: str, value: Any) -> None:
-    *parents, last = field.split(".")
-    for parent in parents:
-        body = body.setdefault(parent, {})
-        if not isinstance(body, dict):
-            raise typer.BadParameter(f"{parent} of {field} is no section", param_hint="--set")
-    body[last] = value

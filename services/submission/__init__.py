@@ -1,14 +1,18 @@
 """The one way a job gets into the queue, whatever asked for it: what could only fail later is refused now."""
 
+from typing import Protocol
+
 from rnncore.corpus import TextPlan
 from rnncore.errors import Conflict, FinalConflict, InvalidInput
 from rnncore.manifest import MANIFEST, Manifest
 from rnncore.plans import make_plan
 from rnncore.spec import JobSpec, starting_from
-from services.api.feasible import check_can_run
-from services.api.rooms import Rooms
-from services.jobqueue.records import JobRecord, JobState
+from services.jobqueue.queue import JobQueue
+from services.jobqueue.records import JobRecord, JobState, NewTrial
 from services.models import resolve
+from services.settings import Settings
+from services.storage import Storage
+from services.submission.feasible import check_can_run
 from services.traces import present_traceparent
 
 # What of a spec has no part in the parameters that come of it.
@@ -21,6 +25,17 @@ _FREE_IN_RETRY = _LIMITS | {
 }
 
 
+class Rooms(Protocol):
+    """What a job is checked with, and put into."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def queue(self) -> JobQueue: ...
+    @property
+    def storage(self) -> Storage: ...
+
+
 def submit(
     spec: JobSpec,
     rooms: Rooms,
@@ -28,23 +43,25 @@ def submit(
     *,
     idempotency_key: str | None = None,
     idempotency_seconds: int | None = None,
+    trial: NewTrial | None = None,
 ) -> JobRecord:
-    """The record of the new job, or of the one that `idempotency_key` made before.
+    """The record of the new job, or of the one that `idempotency_key`, or the sweep for `trial`, made before.
 
     Raises InvalidInput, NotFound or Conflict naming the field, StorageFull, QuotaExceeded.
     """
     rooms.storage.check_space()
-    checked = _checked(spec, rooms, tenant)
+    checked = checked_spec(spec, rooms, tenant)
     return rooms.queue.submit(
         tenant,
         checked,
         idempotency_key=idempotency_key,
         idempotency_seconds=idempotency_seconds,
         traceparent=present_traceparent(),
+        trial=trial,
     )
 
 
-def _checked(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
+def checked_spec(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
     """`spec` as it will run. Raises what would make it fail later, now."""
     if spec.verify_of:
         _check_repeats(spec, rooms.queue.job(tenant, spec.verify_of))

@@ -1,0 +1,85 @@
+"""Sweeps over HTTP: create, list, watch, cancel. Knows no search and no default: those are the server's."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from unroll.errors import JobCancelledError, JobFailedError, WaitTimeoutError
+from unroll.transport import Transport, identifier
+from unroll.types import Sweep, SweepReport, Trial
+
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class Sweeps:
+    """The sweeps of this key's tenant. Their trials are ordinary jobs."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, *, idempotency_key: str | None = None, **spec: Any) -> Sweep:
+        """Start a sweep: `create(spec={"dataset": "ds-..."}, parameters={"train.learning_rate": {"values": [0.001,
+        0.003]}}, search={"method": "grid"})`.
+
+        With the same `idempotency_key` the same sweep is answered; without one a fresh key makes retries after a lost
+        connection safe. Raises InvalidRequestError naming the field in `param`, NotFoundError, ConflictError.
+        """
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        answer = self._transport.request("POST", "/v1/sweeps", json=spec, headers=headers, is_idempotent=True)
+        return self._transport.parse(Sweep, self._transport.decode(answer))
+
+    def list(self, *, limit: int | None = None) -> Iterator[Sweep]:
+        """Sweeps, newest first."""
+        return self._transport.pages(Sweep, "/v1/sweeps", limit=limit)
+
+    def retrieve(self, sweep: str) -> SweepReport:
+        """One sweep, with the best trial and each point's mean and spread. Raises NotFoundError."""
+        return self._transport.parse(SweepReport, self._transport.decode(self._transport.request("GET", _path(sweep))))
+
+    def trials(self, sweep: str) -> Iterator[Trial]:
+        """Its trials in the order in which they were made. Raises NotFoundError."""
+        return self._transport.pages(Trial, f"{_path(sweep)}/trials")
+
+    def cancel(self, sweep: str) -> Sweep:
+        """Make no trial more and cancel those that have not ended. Raises NotFoundError."""
+        answer = self._transport.request("POST", f"{_path(sweep)}/cancel", is_idempotent=True)
+        return self._transport.parse(Sweep, self._transport.decode(answer))
+
+    def watch(
+        self,
+        sweep: str,
+        *,
+        timeout_seconds: float | None = None,
+        seconds_between: float = SECONDS_BETWEEN_LOOKS,
+    ) -> Iterator[SweepReport]:
+        """The sweep as it is now, and again each second until it has ended. Raises WaitTimeoutError."""
+        deadline = None if timeout_seconds is None else self._transport.clock() + timeout_seconds
+        while True:
+            report = self.retrieve(sweep)
+            yield report
+            if report.is_terminal:
+                return
+            if deadline is not None and self._transport.clock() >= deadline:
+                raise WaitTimeoutError(f"still not finished after {timeout_seconds:g} s")
+            self._transport.sleep(seconds_between)
+
+    def wait(self, sweep: str, *, timeout_seconds: float | None = None) -> SweepReport:
+        """Block until the sweep has succeeded, and answer its report.
+
+        Raises JobFailedError, JobCancelledError, WaitTimeoutError, ServerUnreachableError.
+        """
+        *_, report = self.watch(sweep, timeout_seconds=timeout_seconds)
+        return succeeded(report)
+
+
+def succeeded(report: SweepReport) -> SweepReport:
+    """`report`, where it says `succeeded`. Raises JobFailedError or JobCancelledError for the other two ends."""
+    if report.state == "failed":
+        raise JobFailedError(report.id, type="sweep", message=report.error or "the server kept no reason")
+    if report.state == "cancelled":
+        raise JobCancelledError(report.id)
+    return report
+
+
+def _path(sweep: str) -> str:
+    return f"/v1/sweeps/{identifier('sweep', sweep)}"
