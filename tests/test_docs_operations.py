@@ -1,7 +1,9 @@
 """The commands of docs/operations.md run as they stand there, on a service that is at work."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,9 @@ def commands(heading: str) -> list[str]:
 
 
 def run(commands: str, service: Service, folder: Path) -> None:
+    environment = service.environment | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["sh", "-euc", commands], env=service.environment, cwd=folder, capture_output=True, text=True, timeout=120
+        ["sh", "-euc", commands], env=environment, cwd=folder, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
 
