@@ -39,12 +39,12 @@ def claim(
 
     A record that is not what the service wrote is set aside, and the next one is handed out.
     """
-    while answer := scripts.run("claim", token or secrets.token_hex(16), int(lease_seconds * 1000), *free):
-        job_id, tenant, epoch, held, attempt, spec, signature, seat, traceparent = answer
+    while answer := scripts.run("claim", token or secrets.token_hex(16), int(lease_seconds * 1000), *_told(free)):
+        job_id, tenant, epoch, held, attempt, spec, signature, seat, traceparent, workers = answer
         try:
             if scripts.is_signed(signature, job_id, tenant, spec):
                 asked = JobSpec.model_validate_json(spec)
-                return Claim(job_id, tenant, int(epoch), held, int(attempt), asked, seat, traceparent)
+                return Claim(job_id, tenant, int(epoch), held, int(attempt), asked, seat, traceparent, int(workers))
         except ValidationError:
             pass
         log.error("the record of %s was altered outside the service; set aside", job_id)
@@ -55,14 +55,15 @@ def claim(
 
 def reap(scripts: RedisScripts, *, lease_seconds: float) -> None:
     """What a claim does before it hands out a job: jobs of ended leases and ended pauses are ready again."""
-    scripts.run("claim", secrets.token_hex(16), int(lease_seconds * 1000), *_NONE)
+    scripts.run("claim", secrets.token_hex(16), int(lease_seconds * 1000), *_told(_NONE))
 
 
 def publish_capacity(scripts: RedisScripts, capacity: Capacity) -> None:
     """Tells the queue what its workers could run were they all free."""
-    told = {"workers_per_job": capacity.workers_per_job, "memory": capacity.memory}
+    seats = capacity.seats
+    told = {"cpu": seats.cpu, "gpu": seats.gpu, "memory": capacity.memory, "most": capacity.most}
     with scripts.faults():
-        scripts.redis.hset(keys.CAPACITY, mapping=capacity.seats._asdict() | told)
+        scripts.redis.hset(keys.CAPACITY, mapping=told)
 
 
 def wait_for_job(scripts: RedisScripts, seconds: float) -> None:
@@ -83,8 +84,13 @@ def lose(scripts: RedisScripts, held: Claim, reason: Literal["worker_lost", "no_
 
 def preempt(scripts: RedisScripts, free: Seats = _NONE) -> str | None:
     """Asks a running job to make place for a waiting one of its tenant that is more urgent; answers which."""
-    chosen: str | None = scripts.run("preempt", *free)
+    chosen: str | None = scripts.run("preempt", *_told(free))
     return chosen
+
+
+def _told(free: Seats) -> tuple[int, int, str]:
+    """Seats as arguments of a script."""
+    return free.cpu, free.gpu, " ".join(map(str, free.shares))
 
 
 class ClaimedJob:

@@ -26,7 +26,7 @@ class Tenant(TenantLimits):
     id: str
     object: str = "tenant"
     running: int = Field(0, description="Workers it has now.")
-    gpus: int = Field(0, description="GPUs it has now.")
+    gpus: float = Field(0, description="GPUs it has now, shares of some included.")
     queued: int = Field(0, description="Jobs ready to start.")
 
 
@@ -49,7 +49,7 @@ class Tenants:
             workers, gpus = self._redis.hmget(keys.IN_USE, f"workers:{tenant}", f"gpus:{tenant}")
             queued = self._redis.zcard(keys.ready(tenant))
         limits = TenantLimits.model_validate_json(raw or "{}")
-        return Tenant(id=tenant, running=int(workers or 0), gpus=int(gpus or 0), queued=queued, **limits.model_dump())
+        return Tenant(id=tenant, running=int(workers or 0), gpus=float(gpus or 0), queued=queued, **limits.model_dump())
 
     def list(self) -> list[Tenant]:
         """Those with a key or with limits, by name."""

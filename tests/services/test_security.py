@@ -80,7 +80,7 @@ def test_job_whose_memory_no_worker_has_is_not_queued(api: Api) -> None:
     """Line 5."""
     body = {"dataset": api.upload("ab" * 4000)["id"]}
     body |= {"model": {"hidden_size": 4096, "num_layers": 8}, "train": {"batch_size": 3, "tbptt_steps": 1000}}
-    api.scripts.redis.hset("{unroll}:capacity", mapping={"cpu": 1, "gpu": 0, "workers_per_job": 1, "memory": 8 << 30})
+    api.scripts.redis.hset("{unroll}:capacity", mapping={"cpu": 1, "gpu": 0, "most": 0, "memory": 8 << 30})
     answer = api.client.post("/v1/jobs", json=body)
     assert answer.status_code == 422
     assert answer.json()["error"]["param"] == "model.hidden_size"
@@ -99,7 +99,7 @@ def test_job_whose_memory_no_worker_has_is_not_queued(api: Api) -> None:
     ("resources", "param"), [({"num_workers": 3}, "num_workers"), ({"gpus_per_worker": 1}, "gpus_per_worker")]
 )
 def test_job_that_no_worker_can_run_is_refused(api: Api, resources: dict[str, int], param: str) -> None:
-    api.scripts.redis.hset("{unroll}:capacity", mapping={"cpu": 2, "gpu": 0, "workers_per_job": 1, "memory": 8 << 30})
+    api.scripts.redis.hset("{unroll}:capacity", mapping={"cpu": 2, "gpu": 0, "most": 0, "memory": 8 << 30})
     answer = api.client.post("/v1/jobs", json=SPEC | {"dataset": api.upload()["id"], "resources": resources})
     assert (answer.status_code, answer.json()["error"]["param"]) == (422, f"resources.{param}")
 

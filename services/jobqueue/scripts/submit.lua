@@ -1,5 +1,5 @@
 -- ARGV: id tenant spec dataset validation_dataset priority cell idempotency_key body_hash idempotency_seconds signature
--- needs(any|cpu|gpu) workers timeout_ms traceparent.
+-- needs(any|cpu|gpu) sizes("4 2") quarters timeout_ms traceparent.
 -- Answers {created|existing, id}, {conflict, id}, {no_dataset, field} or {quota, max_queued}.
 local id, tenant = ARGV[1], ARGV[2]
 local idempotency = P .. 'idempotency:' .. tenant .. ':' .. ARGV[8]
@@ -27,7 +27,7 @@ local seq = redis.call('INCR', P .. 'sequence')
 redis.call('HSET', P .. 'job:' .. id, 'id', id, 'tenant', tenant, 'spec', ARGV[3], 'dataset', ARGV[4],
   'validation_dataset', ARGV[5], 'priority', ARGV[6], 'cell', ARGV[7], 'seq', seq, 'state', 'queued',
   'reason', 'submitted', 'created_at', now(), 'epoch', 0, 'attempt', 0, 'failures', 0, 'worker_losses', 0,
-  'signature', ARGV[11], 'needs', ARGV[12], 'workers', ARGV[13], 'timeout_ms', ARGV[14], 'traceparent', ARGV[15])
+  'signature', ARGV[11], 'needs', ARGV[12], 'sizes', ARGV[13], 'quarters', ARGV[14], 'timeout_ms', ARGV[15], 'traceparent', ARGV[16])
 for i = 4, 5 do
   if ARGV[i] ~= '' then
     redis.call('HINCRBY', P .. 'dataset:' .. ARGV[i], 'uses', 1)
