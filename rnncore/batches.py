@@ -5,13 +5,15 @@ Shapes: B batch, T time of the longest example in the batch, C channels.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
+
+from rnncore.ranks import ALONE, Ranks
 
 IGNORED = -100  # what torch.nn.functional.cross_entropy passes over
 
@@ -20,14 +22,28 @@ class Batch(NamedTuple):
     """Ids_BT or numbers_BTC, padded with zeros behind `lengths_B`, and their targets.
 
     Targets are ids_B, ids_BT (padded with IGNORED) or numbers_BK. Symbols read and targets are counted here, where
-    they are on the CPU.
+    they are on the CPU. The counts are always those of the whole batch, of whose targets the share `part` is here.
     """
 
     inputs: Tensor
     lengths_B: Tensor
     targets: Tensor
+    num_rows: int
     num_symbols: int
     num_targets: int
+    part: float = 1.0
+
+    def of_rank(self, ranks: Ranks) -> Self:
+        """The rows of this one of `ranks`, padded as before, for where truncation cuts is counted from the end."""
+        if ranks.size == 1:
+            return self
+        rows = ranks.rows(self.num_rows)
+        part = _num_targets(self.targets[rows]) / self.num_targets
+        if rows.start == rows.stop:  # in a last batch of fewer rows than ranks: read one, to no effect
+            rows = slice(1)
+        return self._replace(
+            inputs=self.inputs[rows], lengths_B=self.lengths_B[rows], targets=self.targets[rows], part=part
+        )
 
 
 class Examples(Protocol):
@@ -42,11 +58,12 @@ class Examples(Protocol):
 class ShuffledBatches(IterableDataset[Batch]):
     """Endless batches from batch `first` on. Epoch e has the order that (seed, e) gives; its last may be smaller."""
 
-    def __init__(self, examples: Examples, *, batch_size: int, seed: int, first: int = 0) -> None:
+    def __init__(self, examples: Examples, *, batch_size: int, seed: int, first: int = 0, ranks: Ranks = ALONE) -> None:
         self._examples = examples
         self._batch_size = batch_size
         self._seed = seed
         self._first = first
+        self._ranks = ranks
         self.batches_per_epoch = math.ceil(len(examples) / batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -56,7 +73,8 @@ class ShuffledBatches(IterableDataset[Batch]):
             epoch, within = divmod(number, self.batches_per_epoch)
             if within == 0:
                 order = self._order(epoch)
-            yield self._examples.batch(order[within * self._batch_size : (within + 1) * self._batch_size])
+            numbers = order[within * self._batch_size : (within + 1) * self._batch_size]
+            yield self._examples.batch(numbers).of_rank(self._ranks)
             number += 1
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
@@ -80,9 +98,9 @@ class SequenceExamples:
         num_symbols = int(lengths_B.sum())
         if isinstance(self.targets, np.ndarray):
             targets = torch.from_numpy(self.targets[numbers])
-            return Batch(inputs, lengths_B, targets, num_symbols, len(numbers))
-        targets, target_lengths_B = padded([self.targets[i] for i in numbers], fill=IGNORED)
-        return Batch(inputs, lengths_B, targets, num_symbols, int(target_lengths_B.sum()))
+        else:
+            targets, _ = padded([self.targets[i] for i in numbers], fill=IGNORED)
+        return Batch(inputs, lengths_B, targets, len(numbers), num_symbols, _num_targets(targets))
 
 
 class WindowExamples:
@@ -108,8 +126,9 @@ class WindowExamples:
             torch.from_numpy(self._series_NC[rows]),
             torch.full((len(numbers),), self._steps),
             torch.from_numpy(self._series_NC[target_rows, self._column][:, None]),
-            len(numbers) * self._steps,
-            len(numbers),
+            num_rows=len(numbers),
+            num_symbols=len(numbers) * self._steps,
+            num_targets=len(numbers),
         )
 
 
@@ -117,6 +136,11 @@ def in_order(examples: Examples, batch_size: int) -> Iterator[Batch]:
     """Every example once, as it comes."""
     for at in range(0, len(examples), batch_size):
         yield examples.batch(np.arange(at, min(at + batch_size, len(examples))))
+
+
+def _num_targets(targets: Tensor) -> int:
+    """The K numbers of a row are one target, each id of a sequence is."""
+    return len(targets) if targets.is_floating_point() else int((targets != IGNORED).sum())
 
 
 def padded(sequences: Sequence[NDArray[np.generic]], *, fill: int = 0) -> tuple[Tensor, Tensor]:

@@ -12,11 +12,14 @@ from typing import Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from rnncore.checkpoint import Snapshot, load_weights
 from rnncore.loop import Identity, Observer, Replay, TrainingLoop
 from rnncore.module import RecurrentModule
+from rnncore.ranks import ALONE, Ranks
 from rnncore.spec import JobSpec, Precision
 from rnncore.tasks.examples import ExampleData
 from rnncore.tasks.table import make_network, make_task
@@ -44,12 +47,20 @@ def fit(
     resume: Snapshot | None = None,
     initial: Snapshot | None = None,
     replay: Replay | None = None,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Trains until a limit of `job.spec` is reached. `observer` sees each step and checkpoint and may raise Stopped.
 
     `resume` goes on from a snapshot of this very job, exactly; one of a finished job is left as it is. `initial` starts
     afresh from another model's weights. `replay` takes the steps of another run whose seconds were counted.
+
+    Several `ranks` train together, each in a call of its own with the same arguments but for the observer: see there.
+    A snapshot is always that of the whole job, and any number of ranks that divides its batch size may go on from it: as
+    many as made it exactly, another number to rounding. With dropout each rank draws masks of its own, so that runs of
+    different numbers of ranks differ. Raises InvalidInput if they do not divide the batch size, and RuntimeError where
+    another rank has died.
     """
+    ranks.check(job.spec.train.batch_size)
     spec = job.spec
     torch.set_flush_denormal(True)  # denormal numbers are about 20 times slower on CPUs
     torch.manual_seed(spec.train.seed)
@@ -57,11 +68,11 @@ def fit(
     network = make_network(spec.task, spec.model, task.encoding)
     if start := resume or initial:
         load_weights(network, start.weights)
-    precision, why = (resume.manifest.precision, None) if resume else resolved_precision(spec.train.precision)
-    if why:
+    precision, why = (resume.manifest.precision, None) if resume else resolved_precision(spec.train.precision, ranks)
+    if why and ranks.rank == 0:
         observer.warn(why)
-    identity = Identity(job.id, job.epoch, precision, environment())
-    loop = TrainingLoop(spec, task, observer, identity, resume=resume, replay=replay)
+    identity = Identity(job.id, job.epoch, precision, environment(ranks))
+    loop = TrainingLoop(spec, task, observer, identity, resume=resume, replay=replay, ranks=ranks)
     if loop.is_over:
         return
     with warnings.catch_warnings():
@@ -69,6 +80,7 @@ def fit(
         trainer = pl.Trainer(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",
             devices=1,
+            strategy=_strategy(ranks),
             precision=_LIGHTNING_PRECISION[precision],
             max_epochs=-1,
             gradient_clip_val=spec.train.gradient_clip_norm,
@@ -78,14 +90,16 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        batches = task.batches(first=loop.progress.window)
-        trainer.fit(RecurrentModule(network, task, spec.train), DataLoader(batches, batch_size=None))
+        batches = task.batches(first=loop.progress.window, ranks=ranks)
+        module = RecurrentModule(network, task, spec.train, num_ranks=ranks.size)
+        trainer.fit(module, DataLoader(batches, batch_size=None))
 
 
-def resolved_precision(asked: Precision) -> tuple[str, str | None]:
+def resolved_precision(asked: Precision, ranks: Ranks = ALONE) -> tuple[str, str | None]:
     """The precision to train in, and why it is another one than asked for, where it is.
 
-    `auto` is bf16 where the hardware multiplies it faster than fp32: on CUDA, and on CPUs with AMX tiles.
+    `auto` is bf16 where the hardware multiplies it faster than fp32: on CUDA, and on CPUs with AMX tiles. What the
+    hardware of one rank does not do, no rank does.
     """
     if asked == "fp32":
         return "fp32", None
@@ -94,15 +108,17 @@ def resolved_precision(asked: Precision) -> tuple[str, str | None]:
     else:
         can_run = torch.ops.mkldnn._is_mkldnn_bf16_supported()
         is_faster = torch.cpu._is_amx_tile_supported()
-    if asked == "bf16-mixed":
-        why = "this hardware cannot multiply bf16; training in fp32 instead of train.precision=bf16-mixed"
-        return ("bf16-mixed", None) if can_run else ("fp32", why)
-    return ("bf16-mixed" if is_faster else "fp32"), None
+    (is_lacking,) = ranks.greatest(float(not (can_run if asked == "bf16-mixed" else is_faster)))
+    if not is_lacking:
+        return "bf16-mixed", None
+    why = "this hardware cannot multiply bf16; training in fp32 instead of train.precision=bf16-mixed"
+    return "fp32", why if asked == "bf16-mixed" else None
 
 
-def environment() -> dict[str, str | int]:
+def environment(ranks: Ranks = ALONE) -> dict[str, str | int]:
     """What must be equal for two runs to be equal bit for bit."""
     return {
+        "workers": ranks.size,
         "torch": torch.__version__,
         "pytorch_lightning": version("pytorch-lightning"),
         "python": platform.python_version(),
@@ -111,3 +127,43 @@ def environment() -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count() or 1,
     }
+
+
+def _strategy(ranks: Ranks) -> DDPStrategy | str:
+    if ranks.size == 1:
+        return "auto"
+    is_cuda = torch.cuda.is_available()
+    return DDPStrategy(
+        cluster_environment=_StartedElsewhere(ranks),
+        parallel_devices=[torch.device("cuda", torch.cuda.current_device()) if is_cuda else torch.device("cpu")],
+        # Or DDP would sum in another order from its second step on, and so after a resume.
+        find_unused_parameters=True,
+    )
+
+
+class _StartedElsewhere(LightningEnvironment):
+    """Tells Lightning that the processes run and know one another already; each has one device."""
+
+    creates_processes_externally = True
+
+    def __init__(self, ranks: Ranks) -> None:
+        super().__init__()
+        self._ranks = ranks
+
+    def world_size(self) -> int:
+        return self._ranks.size
+
+    def set_world_size(self, size: int) -> None: ...
+
+    def global_rank(self) -> int:
+        return self._ranks.rank
+
+    def set_global_rank(self, rank: int) -> None: ...
+
+    def local_rank(self) -> int:
+        return 0
+
+    def node_rank(self) -> int:
+        return self._ranks.rank
+
+    def teardown(self) -> None: ...

@@ -1,6 +1,7 @@
 """What happens around the optimizer steps: budget, learning rate, validation, checkpoints, exact resume.
 
-One Lightning callback. It decides when; `module` computes, `evaluation` scores, `checkpoint` writes.
+One Lightning callback. It decides when; `module` computes, `evaluation` scores, `checkpoint` writes. Of several ranks
+each has one, and they decide alike: what only one knows (its clock, its observer) they tell one another first.
 """
 
 import math
@@ -15,8 +16,9 @@ from rnncore.checkpoint import Snapshot, network_weights, restore_network
 from rnncore.errors import NonFiniteLoss, Suspended
 from rnncore.manifest import Manifest, Progress
 from rnncore.module import RecurrentModule
+from rnncore.ranks import ALONE, Ranks
+from rnncore.resume import restore_training, seed_rank, training_tensors
 from rnncore.spec import JobSpec
-from rnncore.state import state_from_tensors, state_tensors
 from rnncore.tasks import Evaluation, Sample, Task
 
 _REPORT_STEPS = 10
@@ -62,9 +64,11 @@ class Point(NamedTuple):
 
 
 class Observer(Protocol):
-    """Watches a training run. Each method may raise Stopped, which ends the run there.
+    """Watches a training run. Each method but `wants_suspension` may raise Stopped, which ends the run there.
 
-    `wants_suspension` is asked after every step; if so, the run makes a checkpoint there and raises Suspended.
+    `wants_suspension` is asked after every step; if so, the run makes a checkpoint there and raises Suspended. Of
+    several ranks every one's observer is asked before and after a step, and what one answers or raises holds for all:
+    the others raise Suspended, or Stopped. The rest is told to the observer of rank 0 alone.
     """
 
     def before_step(self) -> None: ...
@@ -86,6 +90,7 @@ class TrainingLoop(pl.Callback):
         *,
         resume: Snapshot | None = None,
         replay: Replay | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._spec = spec
         self._train = spec.train
@@ -94,6 +99,7 @@ class TrainingLoop(pl.Callback):
         self._identity = identity
         self._resume = resume
         self._replay = replay
+        self._ranks = ranks
         self.progress = resume.manifest.progress if resume else Progress()
         self._schedule: list[float] = resume.training["schedule.progress"].tolist() if resume else []
         self._began_at = 0.0
@@ -110,9 +116,12 @@ class TrainingLoop(pl.Callback):
         """Before each optimizer step."""
         del trainer, batch
         assert isinstance(module, RecurrentModule)
-        if index == 0 and self._resume:
-            _restore(module, self._resume.training)
-        self._observer.before_step()
+        if index == 0:
+            # Not before: building loaders and networks draws from the same generators.
+            seed_rank(self._ranks, self._train.seed, self.progress.step)
+            if self._resume:
+                restore_training(module, self._resume.training, self._ranks)
+        self._ranks.together(self._observer.before_step)
         self._began_at = time.perf_counter()
         ratio = self._ratio()
         if self._train.max_seconds is not None:
@@ -128,7 +137,11 @@ class TrainingLoop(pl.Callback):
         before = self.progress
         if module.device.type == "cuda" and self._since_point.is_due(before.step + 1):
             torch.cuda.synchronize()  # what the GPU has yet to do is training time too
-        seconds = time.perf_counter() - self._began_at
+        seconds, is_due, is_to_suspend = self._ranks.greatest(
+            time.perf_counter() - self._began_at,
+            float(self._since_point.is_due(before.step + 1)),
+            float(self._observer.wants_suspension()),
+        )
         self.progress = before.model_copy(
             update={
                 "step": before.step + 1,
@@ -144,8 +157,8 @@ class TrainingLoop(pl.Callback):
             self._validate(module)
             is_last |= self._has_lost_patience()
         is_best = validates and self.progress.best_step == step
-        is_suspended = not is_last and self._observer.wants_suspension()
-        if validates or is_suspended or self._since_point.is_due(step):
+        is_suspended = not is_last and bool(is_to_suspend)
+        if validates or is_suspended or is_due:
             self._report(module)
         if is_last or is_best or is_suspended or step % self._train.checkpoint_every_steps == 0:
             self._checkpoint(module)
@@ -172,10 +185,10 @@ class TrainingLoop(pl.Callback):
         return patience is not None and self.progress.validations_without_improvement >= patience
 
     def _validate(self, module: RecurrentModule) -> None:
-        evaluation = self._task.evaluate(module.network)
-        loss = evaluation.loss
+        evaluation = self._ranks.first(lambda: self._task.evaluate(module.network))
+        loss = self._ranks.sum(evaluation.loss if evaluation else 0.0)
         _require_finite(loss, "validation loss", self.progress.step)
-        self._evaluation, self._evaluated_at = evaluation, self.progress.step
+        self._evaluation, self._evaluated_at = evaluation or Evaluation(loss, {}), self.progress.step
         best = self.progress.best_validation_loss
         improved = best is None or loss < best
         self.progress = self.progress.model_copy(
@@ -187,31 +200,37 @@ class TrainingLoop(pl.Callback):
         )
 
     def _report(self, module: RecurrentModule) -> None:
-        now, since, evaluation = self.progress, self._since_point, self._present_evaluation()
-        loss = since.mean_loss()
-        _require_finite(loss, "training loss", now.step)
-        ratio = self._ratio()
-        self._observer.after_point(
-            Point(
-                step=now.step,
-                characters=now.characters,
-                train_loss=loss,
-                gradient_norm=module.gradient_norm.item(),
-                learning_rate=module.learning_rate,
-                characters_per_second=since.symbols / max(since.seconds, 1e-9),
-                training_seconds=now.training_seconds,
-                ratio=ratio,
-                eta_seconds=now.training_seconds * (1 - ratio) / ratio,
-                validation_loss=evaluation.loss if evaluation else None,
-                metrics=evaluation.metrics if evaluation else {},
-            )
-        )
+        loss = self._ranks.sum(self._since_point.mean_loss())
+        _require_finite(loss, "training loss", self.progress.step)
+        point = self._point(module, loss)
+        self._ranks.first(lambda: self._observer.after_point(point))
         self._since_point = _SincePoint()
 
+    def _point(self, module: RecurrentModule, loss: float) -> Point:
+        now, since, evaluation, ratio = self.progress, self._since_point, self._present_evaluation(), self._ratio()
+        return Point(
+            step=now.step,
+            characters=now.characters,
+            train_loss=loss,
+            gradient_norm=module.gradient_norm.item(),
+            learning_rate=module.learning_rate,
+            characters_per_second=since.symbols / max(since.seconds, 1e-9),
+            training_seconds=now.training_seconds,
+            ratio=ratio,
+            eta_seconds=now.training_seconds * (1 - ratio) / ratio,
+            validation_loss=evaluation.loss if evaluation else None,
+            metrics=evaluation.metrics if evaluation else {},
+        )
+
     def _checkpoint(self, module: RecurrentModule) -> None:
+        loss = self._ranks.sum(module.loss.item())
         # A loss may still be finite where the step that followed it was not.
-        _require_finite(module.loss.item(), "training loss", self.progress.step)
+        _require_finite(loss, "training loss", self.progress.step)
         _require_finite(module.gradient_norm.item(), "gradient norm", self.progress.step)
+        training = training_tensors(module, self._schedule, self._ranks)
+        self._ranks.first(lambda: self._tell_checkpoint(module, loss, training))
+
+    def _tell_checkpoint(self, module: RecurrentModule, loss: float, training: dict[str, Tensor]) -> None:
         evaluation = self._present_evaluation()
         snapshot = Snapshot(
             Manifest(
@@ -222,7 +241,7 @@ class TrainingLoop(pl.Callback):
                 encoding=self._task.encoding,
                 precision=self._identity.precision,
                 progress=self.progress,
-                train_loss=module.loss.item(),
+                train_loss=loss,
                 validation_loss=evaluation.loss if evaluation else None,
                 metrics=evaluation.metrics if evaluation else {},
                 parameters_sha256="",
@@ -230,7 +249,7 @@ class TrainingLoop(pl.Callback):
                 files={},
             ),
             {name: tensor.cpu() for name, tensor in network_weights(module.network).items()},
-            _training_tensors(module, self._schedule),
+            training,
         )
         restored = restore_network(snapshot)
         snapshot = snapshot._replace(inspection=self._task.inspection(restored))
@@ -264,6 +283,7 @@ class _SincePoint:
         return step <= _REPORT_STEPS or step % _REPORT_STEPS == 0 or waited >= _REPORT_SECONDS
 
     def mean_loss(self) -> float:
+        """This rank's part of it."""
         return float(self._loss_sum) / self._targets
 
 
@@ -274,36 +294,3 @@ def _require_finite(loss: float, what: str, step: int) -> None:
             param="train.learning_rate",
             hint="lower train.learning_rate, lower train.gradient_clip_norm, or set train.precision to fp32",
         )
-
-
-def _training_tensors(module: RecurrentModule, schedule: list[float]) -> dict[str, Tensor]:
-    """All that an exact resume needs besides weights and progress."""
-    tensors = {
-        "rng.torch": torch.get_rng_state(),
-        "schedule.progress": torch.tensor(schedule, dtype=torch.float64),
-        **state_tensors(module.state),
-    }
-    if torch.cuda.is_available():
-        tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    optimizer = module.trainer.optimizers[0]
-    for name, parameter in module.network.named_parameters():
-        for key, value in optimizer.state[parameter].items():
-            tensors[f"optimizer.{name}.{key}"] = value
-    return tensors
-
-
-def _restore(module: RecurrentModule, tensors: dict[str, Tensor]) -> None:
-    # At the first step and not before: building loaders and networks draws from the same generator.
-    torch.set_rng_state(tensors["rng.torch"])
-    if torch.cuda.is_available() and "rng.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["rng.cuda"])
-    held = {name: tensor.to(module.device) for name, tensor in tensors.items() if name.startswith("state.")}
-    module.state = state_from_tensors(held)
-    optimizer = module.trainer.optimizers[0]
-    for name, parameter in module.network.named_parameters():
-        prefix = f"optimizer.{name}."
-        optimizer.state[parameter] = {
-            key.removeprefix(prefix): value.to(parameter.device)
-            for key, value in tensors.items()
-            if key.startswith(prefix)
-        }

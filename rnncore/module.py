@@ -21,24 +21,25 @@ _FINAL_RATE_RATIO = 0.01
 class RecurrentModule(pl.LightningModule):
     """Any task's network under AdamW."""
 
-    def __init__(self, network: Network, task: Task, train: TrainSpec) -> None:
+    def __init__(self, network: Network, task: Task, train: TrainSpec, num_ranks: int = 1) -> None:
         super().__init__()
         self.network = network
         self.task = task
         self.train_spec = train
+        self.num_ranks = num_ranks
         self.state: State = None
         self.learning_rate = 0.0
         self.num_targets = self.num_symbols = 0
         # Left on the device and read only when reported: reading waits for a GPU.
-        self.loss = torch.tensor(math.nan)
+        self.loss = torch.tensor(math.nan)  # this rank's part of the batch's mean
         self.gradient_norm = torch.tensor(math.nan)
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
-        """Mean loss of one batch, scaled by its share of a full one."""
+        """Mean loss of one batch, scaled by its share of a full one; of several ranks it is their average that is so."""
         step = self.task.loss(self.network, batch, self.state)
-        self.state, self.loss = step.state, step.mean.detach()
+        self.state, self.loss = step.state, step.mean.detach() * step.part
         self.num_targets, self.num_symbols = step.num_targets, step.num_symbols
-        return step.mean * step.weight
+        return step.mean * (step.weight * step.part * self.num_ranks)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW (Loshchilov & Hutter 2019); biases are not decayed."""

@@ -7,17 +7,20 @@ from torch.utils.data import IterableDataset
 
 from rnncore.encoding import Encoding
 from rnncore.inspection import Inspection
+from rnncore.ranks import ALONE, Ranks
 from rnncore.state import State
 
 
 class StepLoss(NamedTuple):
-    """Mean loss of the targets that are new in one batch, and the state behind it.
+    """Mean loss of this rank's targets that are new in one batch, and the state behind it.
 
-    `weight` is their share of what a full batch has: a shorter one moves the parameters by so much less. Symbols are
-    counted once an epoch, as they are read anew.
+    `part` is their share of the batch's targets, which are those of all ranks, as its symbols are; these are counted
+    once an epoch, as they are read anew. `weight` is the share of a full batch that the batch has: a shorter one moves
+    the parameters by so much less.
     """
 
     mean: Tensor
+    part: float
     weight: float
     num_targets: int
     num_symbols: int
@@ -44,8 +47,11 @@ class Task(Protocol):
     encoding: Encoding
     batches_per_epoch: int
 
-    def batches(self, first: int) -> IterableDataset[Any]:
-        """Endless batches from number `first` on, counted over all epochs; each is the same however one gets there."""
+    def batches(self, first: int, ranks: Ranks = ALONE) -> IterableDataset[Any]:
+        """Endless batches from number `first` on, counted over all epochs; each is the same however one gets there.
+
+        They hold the rows of this one of `ranks`.
+        """
         ...
 
     def loss(self, network: Any, batch: Any, state: State) -> StepLoss:

@@ -25,7 +25,7 @@ class Classify(ExampleTask):
         del state
         scores_BK = network.last(batch.inputs, batch.lengths_B, tbptt_steps=self.train.tbptt_steps)
         loss = cross_entropy(scores_BK.float(), batch.targets)
-        return StepLoss(loss, self.share(batch), batch.num_targets, batch.num_symbols, None)
+        return StepLoss(loss, batch.part, self.share(batch), batch.num_targets, batch.num_symbols, None)
 
     def evaluate(self, network: SequenceNetwork) -> Evaluation:
         loss, correct = 0.0, 0

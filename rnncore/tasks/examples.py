@@ -11,6 +11,7 @@ from rnncore.batches import Batch, Examples, ShuffledBatches, in_order
 from rnncore.encoding import Encoding
 from rnncore.inspection import Inspection
 from rnncore.probes import MAX_STEPS, Options, inspect
+from rnncore.ranks import ALONE, Ranks
 from rnncore.sequence_network import SequenceNetwork
 from rnncore.spec import JobSpec
 
@@ -36,9 +37,9 @@ class ExampleTask:
         self._training = data.training
         self.batches_per_epoch = self.batches(0).batches_per_epoch
 
-    def batches(self, first: int) -> ShuffledBatches:
+    def batches(self, first: int, ranks: Ranks = ALONE) -> ShuffledBatches:
         train = self.train
-        return ShuffledBatches(self._training, batch_size=train.batch_size, seed=train.seed, first=first)
+        return ShuffledBatches(self._training, batch_size=train.batch_size, seed=train.seed, first=first, ranks=ranks)
 
     def inspection(self, network: Any) -> Inspection | None:
         """Of the first validation example."""
@@ -51,7 +52,7 @@ class ExampleTask:
 
     def share(self, batch: Batch) -> float:
         """How full the batch is."""
-        return len(batch.lengths_B) / self.train.batch_size
+        return batch.num_rows / self.train.batch_size
 
     def validation_batches(self, network: nn.Module) -> Iterator[Batch]:
         """Every validation example once, on the network's device; no gradient, no dropout."""

@@ -34,7 +34,7 @@ class Generate(ExampleTask):
         del state
         scores_BTK, _ = network.each(batch.inputs, batch.lengths_B)
         loss = cross_entropy(scores_BTK.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORED)
-        return StepLoss(loss, self.share(batch), batch.num_targets, batch.num_symbols, None)
+        return StepLoss(loss, batch.part, self.share(batch), batch.num_targets, batch.num_symbols, None)
 
     def evaluate(self, network: SequenceNetwork) -> Evaluation:
         loss, count = 0.0, 0

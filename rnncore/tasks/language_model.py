@@ -16,6 +16,7 @@ from rnncore.inspection import Inspection
 from rnncore.metrics import bits_per_character
 from rnncore.network import RecurrentNetwork
 from rnncore.probes import Options, inspect
+from rnncore.ranks import ALONE, Ranks
 from rnncore.sampling import SamplingParameters
 from rnncore.spec import JobSpec
 from rnncore.state import State, detach_state
@@ -43,7 +44,7 @@ class LanguageModel:
         self._steps, self._stride = steps, stride
         self.batches_per_epoch = self.batches(0).windows_per_epoch
 
-    def batches(self, first: int) -> Streams:
+    def batches(self, first: int, ranks: Ranks = ALONE) -> Streams:
         train = self._spec.train
         return Streams(
             self._data.training,
@@ -51,6 +52,7 @@ class LanguageModel:
             tbptt_steps=self._steps,
             tbptt_stride=self._stride,
             first=first,
+            ranks=ranks,
         )
 
     def loss(self, network: RecurrentNetwork, batch: Window, state: State) -> StepLoss:
@@ -59,8 +61,8 @@ class LanguageModel:
         logits_BTV, after = _read(network, batch.inputs_BT, before, batch.advance)
         num_new = batch.targets_BN.shape[1]
         loss = cross_entropy(logits_BTV[:, -num_new:].flatten(0, 1).float(), batch.targets_BN.flatten())
-        num_targets = batch.targets_BN.numel()
-        return StepLoss(loss, num_new / self._stride, num_targets, num_targets, after)
+        part = batch.targets_BN.numel() / batch.num_targets
+        return StepLoss(loss, part, num_new / self._stride, batch.num_targets, batch.num_targets, after)
 
     def evaluate(self, network: RecurrentNetwork) -> Evaluation:
         loss = evaluate(network, self._data.validation)

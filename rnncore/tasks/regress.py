@@ -28,7 +28,7 @@ class Regress(ExampleTask):
         del state
         predicted_BK = network.last(batch.inputs, batch.lengths_B, tbptt_steps=self.train.tbptt_steps)
         loss = mse_loss(predicted_BK.float(), batch.targets)
-        return StepLoss(loss, self.share(batch), batch.num_targets, batch.num_symbols, None)
+        return StepLoss(loss, batch.part, self.share(batch), batch.num_targets, batch.num_symbols, None)
 
     def evaluate(self, network: SequenceNetwork) -> Evaluation:
         """The mean squared error, normalised, and its root in the target's own units."""

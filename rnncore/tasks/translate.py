@@ -61,7 +61,8 @@ class Translate(ExampleTask):
         """Mean cross-entropy in nats per target symbol, the end of a target being one."""
         del state
         loss = cross_entropy(self._scores(network, batch), batch.targets.flatten(), ignore_index=IGNORED)
-        return StepLoss(loss, self.share(batch), batch.num_targets, batch.num_symbols + batch.num_targets, None)
+        num_symbols = batch.num_symbols + batch.num_targets
+        return StepLoss(loss, batch.part, self.share(batch), batch.num_targets, num_symbols, None)
 
     def evaluate(self, network: EncoderDecoder) -> Evaluation:
         """Loss over all pairs; share of the first ones that a greedy translation gets wrong anywhere."""
