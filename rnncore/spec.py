@@ -155,14 +155,17 @@ class ResourcesSpec(_Part):
 
     num_workers: int = Field(default=1, ge=1, le=256, description="Workers that train the job together.")
     min_workers: int | None = Field(
-        default=None, ge=1, le=256, description="Fewest workers to start with where not all are free; null: all of them."
+        default=None,
+        ge=1,
+        le=256,
+        description="Fewest workers to start with where not all are free; null: all of them.",
     )
     gpus_per_worker: float | None = Field(
         default=None,
         ge=0,
         le=1,
         multiple_of=0.25,
-        description="1: waits for a GPU. 0.25, 0.5, 0.75: for that share of one, its memory included. 0: keeps off GPUs. "
+        description="1: waits for a GPU. 0.25, 0.5, 0.75: for that share of one and its memory. 0: keeps off GPUs. "
         "null: a GPU where one is free.",
     )
 
@@ -185,8 +188,8 @@ class ResourcesSpec(_Part):
             )
         if self.num_workers > 1 and self.gpu_quarters < 4:
             raise ValueError(
-                f"resources.gpus_per_worker is {self.gpus_per_worker} with num_workers {self.num_workers}: workers that "
-                "train together need a GPU each; set it to 1 or 0, or num_workers to 1"
+                f"resources.gpus_per_worker is {self.gpus_per_worker} with num_workers {self.num_workers}: workers "
+                "that train together need a GPU each; set it to 1 or 0, or num_workers to 1"
             )
         return self
 

@@ -1,7 +1,5 @@
 """Whether any workers here could ever run a job; refused at submission, with the nearest that can."""
 
-import math
-
 from rnncore.datasets.summaries import RowSummary, Summary
 from rnncore.errors import InvalidInput
 from rnncore.footprint import batch_bytes, model_bytes
@@ -47,7 +45,7 @@ def _check_shares(spec: JobSpec) -> None:
             nearest = next(fewer for fewer in range(number, 0, -1) if batch_size % fewer == 0)
             raise InvalidInput(
                 f"resources.{name} is {number}, among which the {batch_size} streams of train.batch_size cannot be "
-                f"shared out evenly; set it to {nearest}, or train.batch_size to {math.ceil(batch_size / number) * number}",
+                f"shared out evenly; set it to {nearest}, or train.batch_size to {-(-batch_size // number) * number}",
                 param=f"resources.{name}",
             )
 
@@ -57,8 +55,8 @@ def _check_seats(spec: JobSpec, capacity: Capacity) -> None:
     resources, seats = spec.resources, capacity.seats
     if resources.needs == "gpu" and not seats.gpu and not capacity.most:
         raise InvalidInput(
-            f"resources.gpus_per_worker is {resources.gpus_per_worker:g}, but no worker here has a GPU; set it to 0, or "
-            "leave it out",
+            f"resources.gpus_per_worker is {resources.gpus_per_worker:g}, but no worker here has a GPU; set it to 0, "
+            "or leave it out",
             param="resources.gpus_per_worker",
         )
     if resources.needs == "cpu" and not seats.cpu and not capacity.most:

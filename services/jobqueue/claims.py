@@ -88,6 +88,12 @@ def preempt(scripts: RedisScripts, free: Seats = _NONE) -> str | None:
     return chosen
 
 
+def demand(scripts: RedisScripts, most: int) -> Seats:
+    """Seats that running jobs have and ready ones wait for, `most` in all; of GPUs the whole ones it comes to."""
+    cpu, quarters = scripts.run("demand", most)
+    return Seats(cpu, math.ceil(quarters / 4))
+
+
 def _told(free: Seats) -> tuple[int, int, str]:
     """Seats as arguments of a script."""
     return free.cpu, free.gpu, " ".join(map(str, free.shares))
@@ -148,6 +154,21 @@ class ClaimedJob:
     def is_to_suspend(self) -> bool:
         """Whether the queue wants the worker back: for a pause, or for a job that is more urgent."""
         return self._verdict == "suspend"
+
+    def end_before_start(self) -> str | None:
+        """Ends the claim of a job that nobody trains yet, where the queue wants that; answers how it ended."""
+        try:
+            if self._verdict == "cancel":
+                self.finish("cancelled")
+                return "cancelled"
+            if self.is_to_suspend:
+                self.suspend()
+                return "suspended"
+            if self._verdict != "timeout":  # which its trainer says in the job's log
+                self.check()
+        except LeaseLost:
+            return "lost"
+        return None
 
     def write(
         self,

@@ -178,7 +178,7 @@ class Claim(NamedTuple):
 
 
 class Seats(NamedTuple):
-    """Places for workers, by what they compute on. `shares` are the quarters left of GPUs that others have a part of."""
+    """Places for workers, by what they compute on. `shares`: quarters left of GPUs that others have parts of."""
 
     cpu: int
     gpu: int
