@@ -55,10 +55,10 @@ def fit(
     afresh from another model's weights. `replay` takes the steps of another run whose seconds were counted.
 
     Several `ranks` train together, each in a call of its own with the same arguments but for the observer: see there.
-    A snapshot is always that of the whole job, and any number of ranks that divides its batch size may go on from it: as
-    many as made it exactly, another number to rounding. With dropout each rank draws masks of its own, so that runs of
-    different numbers of ranks differ. Raises InvalidInput if they do not divide the batch size, and RuntimeError where
-    another rank has died.
+    A snapshot is always that of the whole job, and any number of ranks that divides its batch size may go on from it:
+    as many as made it exactly, another number to rounding. With dropout each rank draws masks of its own, so that runs
+    on different numbers of ranks differ. Raises InvalidInput if they do not divide the batch size, and RuntimeError
+    where another rank has died.
     """
     ranks.check(job.spec.train.batch_size)
     spec = job.spec
@@ -69,8 +69,8 @@ def fit(
     if start := resume or initial:
         load_weights(network, start.weights)
     precision, why = (resume.manifest.precision, None) if resume else resolved_precision(spec.train.precision, ranks)
-    if why and ranks.rank == 0:
-        observer.warn(why)
+    if why:
+        ranks.first(lambda: observer.warn(why))
     identity = Identity(job.id, job.epoch, precision, environment(ranks))
     loop = TrainingLoop(spec, task, observer, identity, resume=resume, replay=replay, ranks=ranks)
     if loop.is_over:

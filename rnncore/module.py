@@ -35,7 +35,7 @@ class RecurrentModule(pl.LightningModule):
         self.gradient_norm = torch.tensor(math.nan)
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
-        """Mean loss of one batch, scaled by its share of a full one; of several ranks it is their average that is so."""
+        """Mean loss of one batch, scaled by its share of a full one; of several ranks their average is."""
         step = self.task.loss(self.network, batch, self.state)
         self.state, self.loss = step.state, step.mean.detach() * step.part
         self.num_targets, self.num_symbols = step.num_targets, step.num_symbols

@@ -36,7 +36,7 @@ def windows(*lengths: int) -> list[Window]:
     cut, at = [], 0
     for length in lengths:
         inputs_BT, targets_BT = symbols_BT[:, at : at + length], symbols_BT[:, at + 1 : at + length + 1]
-        cut.append(Window(inputs_BT, targets_BT, advance=length, starts=at == 0))
+        cut.append(Window(inputs_BT, targets_BT, advance=length, starts=at == 0, num_targets=targets_BT.numel()))
         at += length
     return cut
 

@@ -1,0 +1,207 @@
+"""Several ranks train one job: the same losses as one alone, exact resume, and one end for all of them.
+
+Sizes: B 12 in shares of 12, 6, 4 and 3 streams, E 4, T 5, H 7, V 11. An epoch is 4 windows: 5, 5, 5 and 2 symbols.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rnncore.batches import ShuffledBatches
+from rnncore.errors import InvalidInput
+from rnncore.loop import Point, Replay
+from rnncore.ranks import Ranks
+from rnncore.spec import JobSpec
+from rnncore.streams import Streams
+from rnncore.text import TextData
+from tests.rnncore.conftest import VOCABULARY
+from tests.rnncore.rank_processes import RanksRun, Wishes, train_ranks
+from tests.rnncore.test_tasks import DATA
+from tests.rnncore.test_tasks import make_spec as make_task_spec
+
+MakeSpec = Callable[..., JobSpec]
+Train = Callable[..., Any]
+TrainRanks = Callable[..., RanksRun]
+
+OFTEN = {"batch_size": 12, "checkpoint_every_steps": 1, "validate_every_steps": 3, "learning_rate": 0.02}
+
+
+@pytest.fixture
+def wide() -> TextData:
+    """12 streams of 17 symbols."""
+    ids = np.random.default_rng(7).integers(0, 11, size=12 * 17 + 1 + 31).astype(np.uint8)
+    return TextData(VOCABULARY, ids[:205], ids[205:])
+
+
+@pytest.fixture
+def train_many(tmp_path: Path) -> TrainRanks:
+    """train_ranks() with a folder for its runs."""
+
+    def run(size: int, spec: JobSpec, data: Any, **rest: Any) -> RanksRun:
+        return train_ranks(size, spec, data, tmp_path, **rest)
+
+    return run
+
+
+def assert_equal_curves(ours: list[Point], theirs: list[Point]) -> None:
+    """To 1e-5 in all that is a loss, exactly in what is counted."""
+    for name in ("step", "characters", "learning_rate", "ratio"):
+        assert [getattr(p, name) for p in ours] == [getattr(p, name) for p in theirs]
+    for name in ("train_loss", "gradient_norm", "validation_loss"):
+        assert [getattr(p, name) for p in ours] == pytest.approx([getattr(p, name) for p in theirs], abs=1e-5)
+    assert [p.metrics for p in ours] == [pytest.approx(p.metrics, abs=1e-4) for p in theirs]
+
+
+@pytest.mark.parametrize(("cell", "size"), [("lstm", 2), ("gru", 4), ("rnn", 3)])
+def test_losses_of_several_ranks_are_those_of_one(
+    train: Train, train_many: TrainRanks, make_spec: MakeSpec, wide: TextData, cell: str, size: int
+) -> None:
+    spec = make_spec(**OFTEN, cell=cell, tbptt_stride=3, max_steps=40, gradient_clip_norm=0.5)
+    alone, together = train(spec, wide), train_many(size, spec, wide)
+    assert together.errors == [None] * size
+    assert_equal_curves(together.points, alone.points)
+    assert min(point.gradient_norm for point in alone.points) < 0.5 < max(p.gradient_norm for p in alone.points)
+    ours, theirs = together.snapshot(40), alone.snapshot(40)
+    torch.testing.assert_close(ours.weights, theirs.weights, rtol=0, atol=1e-4)
+    for name in ("state.h", "state.c")[: 1 + (cell == "lstm")]:  # of all streams, in their order in the text
+        torch.testing.assert_close(ours.training[name], theirs.training[name], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_every_task_learns_alike_on_several_ranks(train: Train, train_many: TrainRanks, name: str) -> None:
+    """200 sequences: the last of the 4 batches of an epoch has 2 rows for 3 ranks. Of 144 windows it has 12."""
+    truncated = {"tbptt_steps": 3} if name in ("classify", "regress") else {}
+    spec = make_task_spec(name, batch_size=66, max_steps=14, validate_every_steps=3, **truncated)
+    alone, together = train(spec, DATA[name][1]()), train_many(3, spec, DATA[name][1]())
+    assert together.errors == [None] * 3
+    assert_equal_curves(together.points, alone.points)
+
+
+def test_ranks_share_every_window_and_batch_out_among_them(wide: TextData) -> None:
+    ranks = [Ranks(rank, 3) for rank in range(3)]
+    sizes: dict[str, int] = {"batch_size": 12, "tbptt_steps": 5, "tbptt_stride": 3, "first": 2}
+    whole, *parts = [Streams(wide.training, **sizes, ranks=of).window(5) for of in (Ranks(), *ranks)]
+    assert torch.equal(torch.cat([part.inputs_BT for part in parts]), whole.inputs_BT)
+    assert torch.equal(torch.cat([part.targets_BN for part in parts]), whole.targets_BN)
+    assert [part[2:] for part in parts] == [whole[2:]] * 3
+    examples = DATA["tag"][1]().training
+    whole, *parts = [next(iter(ShuffledBatches(examples, batch_size=31, seed=4, ranks=of))) for of in (Ranks(), *ranks)]
+    for column in ("inputs", "lengths_B", "targets"):
+        assert torch.equal(torch.cat([getattr(part, column) for part in parts]), getattr(whole, column))
+    assert [part[3:6] for part in parts] == [whole[3:6]] * 3
+    assert sum(part.part for part in parts) == pytest.approx(1.0)
+
+
+def test_resumed_ranks_equal_the_uninterrupted_ones_bit_for_bit(
+    train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
+) -> None:
+    """Of four ranks, for a sum of two has no order."""
+    spec = make_spec(**OFTEN, dropout=0.25, max_steps=10)
+    whole = train_many(4, spec, wide)
+    again = train_many(4, spec, wide, resume=whole.checkpoint(6))
+    assert [point.step for point in again.points] == [7, 8, 9, 10]
+    assert again.snapshot(10).manifest.files == whole.snapshot(10).manifest.files
+    generators = whole.snapshot(10).training["rng.torch"].chunk(4)
+    assert len({tuple(generator.tolist()) for generator in generators}) == 4  # each rank has dropout of its own
+
+
+def test_job_goes_on_after_a_rank_was_killed_as_if_nothing_had_happened(
+    train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
+) -> None:
+    spec = make_spec(**OFTEN | {"checkpoint_every_steps": 2}, dropout=0.25, max_steps=10)
+    whole = train_many(2, spec, wide)
+    killed = train_many(2, spec, wide, wishes={1: Wishes(die_before=7)})
+    assert killed.errors[1] == "killed"
+    assert killed.errors[0] is not None
+    assert killed.errors[0].startswith("RuntimeError: ")
+    again = train_many(2, spec, wide, resume=killed.checkpoint(6))
+    assert again.snapshot(10).manifest.files == whole.snapshot(10).manifest.files
+    assert [p.train_loss for p in killed.points + again.points] == [p.train_loss for p in whole.points]
+
+
+def test_job_goes_on_with_more_and_fewer_ranks(
+    train: Train, train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
+) -> None:
+    spec = make_spec(**OFTEN, max_steps=30)
+    whole = train(spec, wide)
+    two = train_many(2, spec, wide, wishes={0: Wishes(suspend_after=7)})
+    one = train(spec, wide, resume=two.snapshot(7), suspend_after=7)
+    four = train_many(4, spec, wide, resume=one.folder(14), wishes={0: Wishes(suspend_after=8)})
+    three = train_many(3, spec, wide, resume=four.checkpoint(22))
+    assert_equal_curves([*two.points, *one.points, *four.points, *three.points], whole.points)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_suspension_stops_all_ranks_behind_one_checkpoint(
+    train_many: TrainRanks, make_spec: MakeSpec, wide: TextData, rank: int
+) -> None:
+    spec = make_spec(**OFTEN | {"checkpoint_every_steps": 100}, max_steps=9)
+    run = train_many(3, spec, wide, wishes={rank: Wishes(suspend_after=5)})
+    assert run.errors == ["Suspended: suspended at step 5"] * 3
+    assert [outcome.asked for outcome in run.outcomes if outcome] == [5, 5, 5]
+    assert run.snapshot(5).manifest.progress.step == 5
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_one_observer_raises_before_a_step_ends_all_ranks_there(
+    train_many: TrainRanks, make_spec: MakeSpec, wide: TextData, rank: int
+) -> None:
+    run = train_many(2, make_spec(**OFTEN), wide, wishes={rank: Wishes(stop_before=4)})
+    assert run.errors[rank] == "Cancelled: told to stop"
+    assert run.errors[1 - rank] == "Stopped: another worker of the job has stopped"
+    assert [outcome.asked for outcome in run.outcomes if outcome] == [4, 4]
+
+
+def test_what_the_observer_raises_at_a_checkpoint_ends_all_ranks(
+    train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
+) -> None:
+    run = train_many(2, make_spec(**OFTEN), wide, wishes={0: Wishes(fail_at_checkpoint=True)})
+    assert run.errors == ["OSError: no checkpoint today", "Stopped: another worker of the job has stopped"]
+
+
+def test_only_the_observer_of_rank_0_is_told_of_points_and_checkpoints(
+    train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
+) -> None:
+    outcomes = train_many(2, make_spec(**OFTEN, max_steps=3), wide).outcomes
+    assert [outcome.told for outcome in outcomes if outcome] == [6, 0]
+
+
+def test_loss_that_is_no_number_on_one_rank_ends_all_with_the_same_error(train_many: TrainRanks) -> None:
+    data = DATA["regress"][1]()
+    spec = make_task_spec("regress", batch_size=66)
+    last = np.random.default_rng((spec.train.seed, 0)).permutation(200)[65]  # a row of the last rank
+    data.training.targets[last] = np.nan
+    run = train_many(3, spec, data)
+    assert run.errors == ["NonFiniteLoss: training loss is nan at step 1"] * 3
+
+
+def test_seconds_of_a_timed_run_are_the_same_on_all_ranks(
+    train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
+) -> None:
+    """What differed would be learning rates, and with them weights: no replay could repeat them."""
+    spec = make_spec(**OFTEN | {"checkpoint_every_steps": 1000}, max_steps=None, max_seconds=0.1)
+    timed = train_many(2, spec, wide)
+    assert timed.errors == [None, None]
+    step = timed.points[-1].step
+    assert [outcome.asked for outcome in timed.outcomes if outcome] == [step, step]
+    last = timed.snapshot(step)
+    again = train_many(2, spec, wide, replay=Replay(step, last.training["schedule.progress"].tolist()))
+    assert again.snapshot(step).manifest.parameters_sha256 == last.manifest.parameters_sha256
+
+
+def test_patience_is_lost_by_all_ranks_at_once(train_many: TrainRanks, make_spec: MakeSpec, wide: TextData) -> None:
+    spec = make_spec(**OFTEN | {"learning_rate": 1e-30, "weight_decay": 0.0, "early_stop_patience": 2}, max_steps=99)
+    run = train_many(2, spec, wide)
+    assert run.errors == [None, None]
+    assert [outcome.asked for outcome in run.outcomes if outcome] == [9, 9]
+
+
+def test_batch_that_ranks_cannot_share_equally_is_refused() -> None:
+    Ranks(0, 4).check(12)
+    with pytest.raises(InvalidInput, match="batch_size of 12 streams cannot be shared equally by 5 workers") as caught:
+        Ranks(0, 5).check(12)
+    assert caught.value.param == "train.batch_size"
