@@ -1,7 +1,7 @@
 """Jobs of several workers: a run of Ray Train for each, and the process that drives it.
 
 Ray Train places the ranks, all or none, and ends them all when one is lost. It retries nothing: the queue does, from
-the job's last checkpoint. The driver holds the lease until the first rank does. Kill the driver, and Ray ends the ranks.
+the job's last checkpoint. The driver holds the lease until the first rank does. Where the driver ends, Ray ends them.
 """
 
 import importlib
@@ -100,40 +100,42 @@ class GangDriver:
         return outcome[0] if outcome else "broken"
 
     def _fit(self, claim: Claim, driver: Any) -> str:
+        try:
+            with tempfile.TemporaryDirectory(prefix="unroll-gang-") as folder:
+                return str(self._trainer(claim, driver, folder).fit().return_value)
+        except Exception as error:
+            log.warning("the gang of %s ended: %s", claim.job, error)
+            claims.lose(self._scripts, claim)  # unless a rank has said how it ended
+            return "broken"
+
+    def _trainer(self, claim: Claim, driver: Any, folder: str) -> Any:
         # Here, for it takes a second, which the dispatcher that makes these actors can do without.
         train = cast(Any, importlib.import_module("ray.train"))
         train_torch = importlib.import_module("ray.train.torch")
         has_gpu = claim.seat == "gpu"
-        with tempfile.TemporaryDirectory(prefix="unroll-gang-") as folder:
-            trainer = train_torch.TorchTrainer(
-                _train_rank,
-                train_loop_config={
-                    "claim": tuple(claim),
-                    "environment": self._environment,
-                    "threads": {member.node_id: member.threads for member in self._members},
-                    "driver": driver,
-                },
-                torch_config=train_torch.TorchConfig(backend="nccl" if has_gpu else "gloo"),
-                scaling_config=train.ScalingConfig(
-                    num_workers=claim.workers,
-                    use_gpu=has_gpu,
-                    resources_per_worker={"GPU": 1, "CPU": _NOMINAL} if has_gpu else {"CPU": _NOMINAL},
-                    label_selector=[{"ray.io/node-id": member.node_id} for member in self._members],
+        return train_torch.TorchTrainer(
+            _train_rank,
+            train_loop_config={
+                "claim": tuple(claim),
+                "environment": self._environment,
+                "threads": {member.node_id: member.threads for member in self._members},
+                "driver": driver,
+            },
+            torch_config=train_torch.TorchConfig(backend="nccl" if has_gpu else "gloo"),
+            scaling_config=train.ScalingConfig(
+                num_workers=claim.workers,
+                use_gpu=has_gpu,
+                resources_per_worker={"GPU": 1, "CPU": _NOMINAL} if has_gpu else {"CPU": _NOMINAL},
+                label_selector=[{"ray.io/node-id": member.node_id} for member in self._members],
+            ),
+            run_config=train.RunConfig(
+                name=f"{claim.job}-{claim.epoch}",
+                storage_path=folder,
+                failure_config=train.FailureConfig(
+                    max_failures=0, controller_failure_limit=0, max_preemption_failures=0
                 ),
-                run_config=train.RunConfig(
-                    name=f"{claim.job}-{claim.epoch}",
-                    storage_path=folder,
-                    failure_config=train.FailureConfig(
-                        max_failures=0, controller_failure_limit=0, max_preemption_failures=0
-                    ),
-                ),
-            )
-            try:
-                return str(trainer.fit().return_value)
-            except Exception as error:
-                log.warning("the gang of %s ended: %s", claim.job, error)
-                claims.lose(self._scripts, claim)  # unless a rank has said how it ended
-                return "broken"
+            ),
+        )
 
 
 def _train_rank(config: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ from services.settings import Settings
 from services.storage import Storage
 from services.traces import configure_traces, span
 from workers.inputs import Inputs, load_inputs
-from workers.places import Place
+from workers.places import WHOLE, Place
 from workers.reporter import QueueReporter
 
 STUCK = 75  # os.EX_TEMPFAIL: the exit status of a trainer that ended itself
@@ -187,8 +187,8 @@ class TrainerProcess:
         configure_logs()
         configure_traces("trainer")
         self._place = place
-        if place is not None:
-            limit_gpu_memory(place.quarters)
+        if place is not None and torch.cuda.is_available():
+            limit_gpu_memory(place.quarters, torch.cuda.set_per_process_memory_fraction)
         self._trainer = Trainer(Settings(), threads=threads)
         self._running: str | None = None
 
@@ -206,11 +206,9 @@ class TrainerProcess:
             self._running = None
 
 
-def limit_gpu_memory(
-    quarters: int, set_fraction: Callable[[float], None] = lambda part: torch.cuda.set_per_process_memory_fraction(part)
-) -> None:
+def limit_gpu_memory(quarters: int, set_fraction: Callable[[float], None]) -> None:
     """Keeps this process to its share of the GPU's memory: Ray counts shares of a GPU, and enforces none."""
-    set_fraction(quarters / 4)
+    set_fraction(quarters / WHOLE)
 
 
 # Every job runs on the same thread: OpenMP keeps a pool for each thread that computes, and two pools on the same cores

@@ -1,0 +1,83 @@
+"""Jobs of two workers through the whole service: what befalls a rank, the dispatcher, and the job itself."""
+
+import os
+import signal
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.running_service import Service, running, wait_for
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+# Dropout draws masks of its own on each rank.
+MODEL = {"dropout": 0.0}
+TRAIN = {"max_steps": 3000, "checkpoint_every_steps": 100, "validate_every_steps": 500}
+
+
+@pytest.fixture(scope="module")
+def pair(text: str) -> Any:
+    """A service of two trainers."""
+    with running(UNROLL_TRAINERS="2") as service:
+        yield service
+
+
+def ranks(service: Service) -> set[int]:
+    """Processes of the ranks that are there."""
+    found = set()
+    for process in service.family():
+        try:
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.add(process.pid)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def losses(service: Service, job: str) -> dict[int, float]:
+    rows = service.api.get(f"/v1/jobs/{job}/metrics").json()["data"]
+    return {row["step"]: row["train_loss"] for row in rows if row["step"] % 10 == 0}
+
+
+def test_gang_whose_second_rank_is_killed_in_mid_epoch_ends_as_one_worker_does(pair: Service, text: str) -> None:
+    dataset = pair.upload(text)
+    alone = pair.ended(pair.submit(dataset, model=MODEL, train=TRAIN)["id"])
+    job = pair.submit(dataset, model=MODEL, train=TRAIN, resources={"num_workers": 2, "min_workers": 2})["id"]
+    placement = pair.stepped(job, 450)["placement"]
+    assert (placement["workers"], placement["threads"]) == (2, max(1, (os.cpu_count() or 1) // 2))
+    (second,) = ranks(pair) - {placement["pid"]}
+    os.kill(second, signal.SIGKILL)
+    record = pair.ended(job, 120)
+    assert (record["state"], record["epoch"], record["error"]) == ("succeeded", 2, None)
+    reasons = [event["data"].get("reason") for event in pair.events(job) if event["type"] == "state"]
+    assert "worker_lost" in reasons
+    assert f"resumed at step {4}" in pair.api.get(f"/v1/jobs/{job}/logs").text
+    expected, found = losses(pair, alone["id"]), losses(pair, job)
+    assert found.keys() == expected.keys()
+    assert max(abs(found[step] - expected[step]) for step in expected) < 1e-5
+    assert abs(record["best"]["validation_loss"] - alone["best"]["validation_loss"]) < 1e-5
+
+
+def test_gang_outlives_the_dispatcher_keeps_its_seats_and_gives_them_back_when_cancelled(
+    pair: Service, text: str
+) -> None:
+    dataset = pair.upload(text)
+    job = pair.submit(dataset, train={"max_steps": 1_000_000}, resources={"num_workers": 2})["id"]
+    pair.stepped(job, 1)
+    at_work = ranks(pair)
+    assert len(at_work) == 2
+    (dispatcher,) = [one for one in pair.family() if "workers.dispatcher" in " ".join(one.cmdline())]
+    dispatcher.kill()
+    log = pair.home / "logs" / "dispatcher.log"
+    wait_for(lambda: log.read_text().count("dispatcher ready") == 2, 60, lambda: "another dispatcher")
+    small = pair.submit(dataset, train={"max_steps": 5})["id"]
+    step = pair.job(job)["progress"]["step"]
+    pair.stepped(job, step + 500)
+    waiting = pair.job(small)
+    assert (waiting["state"], waiting["queue"]["reason"]) == ("queued", "no_free_worker")
+    assert (pair.job(job)["epoch"], ranks(pair)) == (1, at_work)
+    pair.api.post(f"/v1/jobs/{job}/cancel")
+    assert pair.ended(job)["state"] == "cancelled"
+    assert pair.ended(small)["state"] == "succeeded"
+    wait_for(lambda: not ranks(pair), 30, lambda: "the ranks to end")
