@@ -58,7 +58,6 @@ class Dispatcher:
         self._seats: dict[str, Seat] = {}
         self._guests: list[Guest] | None = None
         self._token: str | None = None
-        self._wanted = Seats(0, 0)
         self._queue = JobQueue(self._scripts)
         self._storage = Storage(settings.storage_url)
         self._looked_at = self._trimmed_at = -math.inf
@@ -107,12 +106,12 @@ class Dispatcher:
     def _look_around(self) -> None:
         """What is not needed at every round: leases that ended, somebody who waits and should not, jobs of old."""
         present = time.monotonic()
-        if present - self._looked_at < _LOOK_SECONDS or not self._seats:
+        most = self._settings.max_workers
+        if present - self._looked_at < _LOOK_SECONDS or not (self._seats or most):
             return
         self._looked_at = present
         kinds = Counted(seat.kind for seat in self._seats.values())
-        memory = max(seat.memory for seat in self._seats.values())
-        most = self._settings.max_workers
+        memory = max((seat.memory for seat in self._seats.values()), default=0)
         claims.publish_capacity(self._scripts, Capacity(Seats(kinds["cpu"], kinds["gpu"]), memory, most))
         if most:
             self._ask_for_nodes(most)
@@ -141,11 +140,9 @@ class Dispatcher:
     def _ask_for_nodes(self, most: int) -> None:
         """Has Ray's autoscaler know of the workers that jobs have and wait for: warm trainers ask Ray for nothing."""
         wanted = claims.demand(self._scripts, most)
-        if wanted != self._wanted:
-            cpus = max(seat.threads for seat in self._seats.values())
-            bundles = [{"CPU": cpus}] * wanted.cpu + [{"GPU": 1}] * wanted.gpu
-            request_resources(bundles=bundles)
-            self._wanted = wanted
+        cpus = max((seat.threads for seat in self._seats.values()), default=1)
+        # Again and again, for a run of Ray Train asks for its own share alone, and the last to ask is heard.
+        request_resources(bundles=[{"CPU": cpus}] * wanted.cpu + [{"GPU": 1}] * wanted.gpu)
 
     def _look_after_guests(self) -> None:
         if self._guests is None:

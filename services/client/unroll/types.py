@@ -119,7 +119,7 @@ class Tenant(_Answer):
     max_gpus: int | None = None
     max_queued: int | None = None
     running: int = 0
-    gpus: int = 0
+    gpus: float = 0
     queued: int = 0
 
 
