@@ -69,10 +69,10 @@ def fit(
     if start := resume or initial:
         load_weights(network, start.weights)
     precision, why = (resume.manifest.precision, None) if resume else resolved_precision(spec.train.precision, ranks)
-    if why:
-        ranks.first(lambda: observer.warn(why))
     identity = Identity(job.id, job.epoch, precision, environment(ranks))
     loop = TrainingLoop(spec, task, observer, identity, resume=resume, replay=replay, ranks=ranks)
+    if why:
+        loop.warn(why)
     if loop.is_over:
         return
     with warnings.catch_warnings():
@@ -91,7 +91,7 @@ def fit(
             enable_model_summary=False,
         )
         batches = task.batches(first=loop.progress.window, ranks=ranks)
-        module = RecurrentModule(network, task, spec.train, num_ranks=ranks.size)
+        module = RecurrentModule(network, task, spec.train, ranks)
         trainer.fit(module, DataLoader(batches, batch_size=None))
 
 
@@ -136,8 +136,9 @@ def _strategy(ranks: Ranks) -> DDPStrategy | str:
     return DDPStrategy(
         cluster_environment=_StartedElsewhere(ranks),
         parallel_devices=[torch.device("cuda", torch.cuda.current_device()) if is_cuda else torch.device("cpu")],
-        # Or DDP would sum in another order from its second step on, and so after a resume.
-        find_unused_parameters=True,
+        # All gradients in one message: what they share with the computation is too short to hide another.
+        bucket_cap_mb=1 << 20,
+        gradient_as_bucket_view=True,
     )
 
 

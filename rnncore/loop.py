@@ -6,6 +6,7 @@ each has one, and they decide alike: what only one knows (its clock, its observe
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import pytorch_lightning as pl
@@ -16,13 +17,14 @@ from rnncore.checkpoint import Snapshot, network_weights, restore_network
 from rnncore.errors import NonFiniteLoss, Suspended
 from rnncore.manifest import Manifest, Progress
 from rnncore.module import RecurrentModule
-from rnncore.ranks import ALONE, Ranks
+from rnncore.ranks import ALONE, Agreement, Ranks
 from rnncore.resume import restore_training, seed_rank, training_tensors
 from rnncore.spec import JobSpec
 from rnncore.tasks import Evaluation, Sample, Task
 
 _REPORT_STEPS = 10
 _REPORT_SECONDS = 1.0
+_AGREE_SECONDS = 0.1
 
 
 class Identity(NamedTuple):
@@ -66,9 +68,10 @@ class Point(NamedTuple):
 class Observer(Protocol):
     """Watches a training run. Each method but `wants_suspension` may raise Stopped, which ends the run there.
 
-    `wants_suspension` is asked after every step; if so, the run makes a checkpoint there and raises Suspended. Of
-    several ranks every one's observer is asked before and after a step, and what one answers or raises holds for all:
-    the others raise Suspended, or Stopped. The rest is told to the observer of rank 0 alone.
+    `wants_suspension` is asked after every step; if so, the run makes a checkpoint there and raises Suspended.
+
+    Of several ranks the observer of each is asked before and after steps, and what one answers or raises holds for all,
+    within a tenth of a second or a step: the others then raise Suspended, or Stopped. All else is told to rank 0 alone.
     """
 
     def before_step(self) -> None: ...
@@ -100,7 +103,10 @@ class TrainingLoop(pl.Callback):
         self._resume = resume
         self._replay = replay
         self._ranks = ranks
+        self._agreement = Agreement(ranks)
         self.progress = resume.manifest.progress if resume else Progress()
+        self._agreed_step = self._agree_at = self.progress.step
+        self._seconds = 0.0  # of the steps since
         self._schedule: list[float] = resume.training["schedule.progress"].tolist() if resume else []
         self._began_at = 0.0
         self._since_point = _SincePoint()
@@ -112,6 +118,10 @@ class TrainingLoop(pl.Callback):
         """Whether a limit is reached already, as after a resume from the last step of all."""
         return self._ratio() >= 1 or self._has_lost_patience()
 
+    def warn(self, text: str) -> None:
+        """Passes it on to whoever watches."""
+        self._on_first_rank(lambda: self._observer.warn(text))
+
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
         """Before each optimizer step."""
         del trainer, batch
@@ -121,7 +131,7 @@ class TrainingLoop(pl.Callback):
             seed_rank(self._ranks, self._train.seed, self.progress.step)
             if self._resume:
                 restore_training(module, self._resume.training, self._ranks)
-        self._ranks.together(self._observer.before_step)
+        self._agreement.attempt(self._observer.before_step)
         self._began_at = time.perf_counter()
         ratio = self._ratio()
         if self._train.max_seconds is not None:
@@ -137,21 +147,30 @@ class TrainingLoop(pl.Callback):
         before = self.progress
         if module.device.type == "cuda" and self._since_point.is_due(before.step + 1):
             torch.cuda.synchronize()  # what the GPU has yet to do is training time too
-        seconds, is_due, is_to_suspend = self._ranks.greatest(
-            time.perf_counter() - self._began_at,
-            float(self._since_point.is_due(before.step + 1)),
-            float(self._observer.wants_suspension()),
-        )
+        seconds = time.perf_counter() - self._began_at
         self.progress = before.model_copy(
             update={
                 "step": before.step + 1,
                 "window": before.window + 1,
                 "characters": before.characters + module.num_symbols,
-                "training_seconds": before.training_seconds + seconds,
             }
         )
         self._since_point.add(module, seconds)
-        step, is_last = self.progress.step, self._ratio() >= 1
+        self._seconds += seconds
+        if self._is_time_to_agree():
+            trainer.should_stop = self._agree(module)
+
+    def _agree(self, module: RecurrentModule) -> bool:
+        """Whether this step was the last of all, once all that is due behind it has been done."""
+        step = self.progress.step
+        seconds, is_due, is_to_suspend = self._agreement.reach(
+            self._seconds, self._since_point.is_due(step), self._observer.wants_suspension()
+        )
+        training_seconds = self.progress.training_seconds + seconds
+        self.progress = self.progress.model_copy(update={"training_seconds": training_seconds})
+        self._agree_at = step + max(1, int((step - self._agreed_step) * _AGREE_SECONDS / max(seconds, 1e-9)))
+        self._agreed_step, self._seconds = step, 0.0
+        is_last = self._ratio() >= 1
         validates = is_last or step % self._train.validate_every_steps == 0
         if validates:
             self._validate(module)
@@ -162,9 +181,26 @@ class TrainingLoop(pl.Callback):
             self._report(module)
         if is_last or is_best or is_suspended or step % self._train.checkpoint_every_steps == 0:
             self._checkpoint(module)
+        if is_last or is_suspended:
+            self._agreement.reach()  # on what the observer has raised since
         if is_suspended:
             raise Suspended(f"suspended at step {step}")
-        trainer.should_stop = is_last
+        return is_last
+
+    def _on_first_rank(self, deed: Callable[[], None]) -> None:
+        if self._ranks.rank == 0:
+            self._agreement.attempt(deed)
+
+    def _is_time_to_agree(self) -> bool:
+        """Several ranks do so where something is due, and about every tenth of a second; it costs them milliseconds."""
+        train, step = self._train, self.progress.step
+        return (
+            self._ranks.size == 1
+            or step <= _REPORT_STEPS
+            or any(step % n == 0 for n in (_REPORT_STEPS, train.validate_every_steps, train.checkpoint_every_steps))
+            or step >= self._agree_at
+            or self._ratio() >= 1
+        )
 
     def _ratio(self) -> float:
         """Share of the budget used, by whichever limit is nearest."""
@@ -185,10 +221,9 @@ class TrainingLoop(pl.Callback):
         return patience is not None and self.progress.validations_without_improvement >= patience
 
     def _validate(self, module: RecurrentModule) -> None:
-        evaluation = self._ranks.first(lambda: self._task.evaluate(module.network))
-        loss = self._ranks.sum(evaluation.loss if evaluation else 0.0)
+        self._on_first_rank(lambda: self._evaluate(module))
+        (loss,) = self._agreement.reach(self._evaluation.loss if self._evaluation else -math.inf)
         _require_finite(loss, "validation loss", self.progress.step)
-        self._evaluation, self._evaluated_at = evaluation or Evaluation(loss, {}), self.progress.step
         best = self.progress.best_validation_loss
         improved = best is None or loss < best
         self.progress = self.progress.model_copy(
@@ -199,11 +234,13 @@ class TrainingLoop(pl.Callback):
             }
         )
 
+    def _evaluate(self, module: RecurrentModule) -> None:
+        self._evaluation, self._evaluated_at = self._task.evaluate(module.network), self.progress.step
+
     def _report(self, module: RecurrentModule) -> None:
         loss = self._ranks.sum(self._since_point.mean_loss())
         _require_finite(loss, "training loss", self.progress.step)
-        point = self._point(module, loss)
-        self._ranks.first(lambda: self._observer.after_point(point))
+        self._on_first_rank(lambda: self._observer.after_point(self._point(module, loss)))
         self._since_point = _SincePoint()
 
     def _point(self, module: RecurrentModule, loss: float) -> Point:
@@ -228,7 +265,7 @@ class TrainingLoop(pl.Callback):
         _require_finite(loss, "training loss", self.progress.step)
         _require_finite(module.gradient_norm.item(), "gradient norm", self.progress.step)
         training = training_tensors(module, self._schedule, self._ranks)
-        self._ranks.first(lambda: self._tell_checkpoint(module, loss, training))
+        self._on_first_rank(lambda: self._tell_checkpoint(module, loss, training))
 
     def _tell_checkpoint(self, module: RecurrentModule, loss: float, training: dict[str, Tensor]) -> None:
         evaluation = self._present_evaluation()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rnncore.network import Network
+from rnncore.ranks import ALONE, Ranks
 from rnncore.spec import TrainSpec
 from rnncore.state import State
 from rnncore.tasks import Task
@@ -21,12 +22,12 @@ _FINAL_RATE_RATIO = 0.01
 class RecurrentModule(pl.LightningModule):
     """Any task's network under AdamW."""
 
-    def __init__(self, network: Network, task: Task, train: TrainSpec, num_ranks: int = 1) -> None:
+    def __init__(self, network: Network, task: Task, train: TrainSpec, ranks: Ranks = ALONE) -> None:
         super().__init__()
         self.network = network
         self.task = task
         self.train_spec = train
-        self.num_ranks = num_ranks
+        self.ranks = ranks
         self.state: State = None
         self.learning_rate = 0.0
         self.num_targets = self.num_symbols = 0
@@ -39,7 +40,19 @@ class RecurrentModule(pl.LightningModule):
         step = self.task.loss(self.network, batch, self.state)
         self.state, self.loss = step.state, step.mean.detach() * step.part
         self.num_targets, self.num_symbols = step.num_targets, step.num_symbols
-        return step.mean * (step.weight * step.part * self.num_ranks)
+        return step.mean * (step.weight * step.part * self.ranks.size)
+
+    def on_train_start(self) -> None:
+        """Lets DDP see a backward pass: in the order in which gradients come there it sums them from the next one on.
+
+        So the first step sums as all others do, and a resumed run as the one before it, to the bit.
+        """
+        if self.ranks.size > 1:
+            strategy = self.trainer.strategy
+            batch = strategy.batch_to_device(next(iter(self.task.batches(0, self.ranks))))
+            strategy.training_step(batch, 0).backward()
+            self.zero_grad()
+            self.state = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW (Loshchilov & Hutter 2019); biases are not decayed."""

@@ -6,15 +6,14 @@ nobody waits for a GPU.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Self
 
 import torch
 from torch import Tensor, distributed
 
 from rnncore.errors import InvalidInput, Stopped
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,12 @@ class Ranks:
         return slice(num_rows * self.rank // self.size, num_rows * (self.rank + 1) // self.size)
 
     def greatest(self, *values: float) -> list[float]:
-        """The greatest that any rank has of each value."""
-        return self._reduced(values, distributed.ReduceOp.MAX)
+        """The greatest that any rank has of each value; NaN is greater than all."""
+        return list(values) if self.size == 1 else self._all(values).amax(dim=0).tolist()
 
     def sum(self, value: float) -> float:
         """Over all ranks; the same bits on each."""
-        return self._reduced((value,), distributed.ReduceOp.SUM)[0]
+        return value if self.size == 1 else self._all((value,)).sum().item()
 
     def joined(self, tensor: Tensor, dim: int = 0) -> Tensor:
         """Every rank's tensor, of one shape, side by side along `dim` in the order of ranks; on the CPU, on rank 0.
@@ -64,35 +63,42 @@ class Ranks:
         distributed.gather(own, parts, group=self.group)
         return torch.cat(parts, dim) if parts else own
 
-    def first(self, deed: Callable[[], T]) -> T | None:
-        """What `deed` returns on rank 0, which alone does it while the others wait; None there. Else as `together`."""
-        return self.together(deed if self.rank == 0 else lambda: None)
+    def _all(self, values: tuple[float, ...]) -> Tensor:
+        """A row of every rank."""
+        own = torch.tensor(values, dtype=torch.float64)
+        rows = [torch.empty_like(own) for _ in range(self.size)]
+        distributed.all_gather(rows, own, group=self.group)
+        return torch.stack(rows)
 
-    def together(self, deed: Callable[[], T]) -> T:
-        """What `deed` returns here, once every rank has done it.
 
-        What it raises on one rank ends them all: on that one as it is, on the others as Stopped.
-        """
-        if self.size == 1:
-            return deed()
-        result, error = None, None
+class Agreement:
+    """Lets ranks decide alike, and end alike: what one raises is held back until all come to hear of it."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._raised: Exception | None = None
+
+    def attempt(self, deed: Callable[[], object]) -> None:
+        """Does `deed`, unless something is held back already. Alone there is nobody to wait for: it raises at once."""
+        if self._raised:
+            return
         try:
-            result = deed()
-        except Exception as raised:
-            error = raised
-        (any_raised,) = self.greatest(float(error is not None))
-        if error:
-            raise error
+            deed()
+        except Exception as error:
+            if self._ranks.size == 1:
+                raise
+            self._raised = error
+
+    def reach(self, *values: float) -> list[float]:
+        """The greatest that any rank has of each value. Raises what is held back here, Stopped for that of others."""
+        if self._raised:
+            with suppress(RuntimeError):  # of a rank that has died; what was raised here says more
+                self._ranks.greatest(1.0, *values)
+            raise self._raised
+        any_raised, *agreed = self._ranks.greatest(0.0, *values)
         if any_raised:
             raise Stopped("another worker of the job has stopped")
-        return result  # type: ignore[return-value]  # it was set, for nothing was raised
-
-    def _reduced(self, values: tuple[float, ...], operation: distributed.ReduceOp.RedOpType) -> list[float]:
-        if self.size == 1:
-            return list(values)
-        numbers = torch.tensor(values, dtype=torch.float64)
-        distributed.all_reduce(numbers, operation, group=self.group)
-        return numbers.tolist()  # type: ignore[no-any-return]  # torch types no list
+        return agreed
 
 
 ALONE = Ranks()

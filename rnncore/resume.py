@@ -49,7 +49,7 @@ def restore_training(module: RecurrentModule, tensors: dict[str, Tensor], ranks:
     for name, generator in generators:
         states = tensors[name].split(len(generator.get_rng_state()))
         if ranks.rank < len(states):
-            generator.set_rng_state(states[ranks.rank])
+            generator.set_rng_state(states[ranks.rank].clone())  # torch takes no view
     held = {name: tensor for name, tensor in tensors.items() if name.startswith("state.")}
     module.state = state_from_tensors(
         {name: t[:, ranks.rows(t.shape[1])].contiguous().to(module.device) for name, t in held.items()}

@@ -27,7 +27,7 @@ MakeSpec = Callable[..., JobSpec]
 Train = Callable[..., Any]
 TrainRanks = Callable[..., RanksRun]
 
-OFTEN = {"batch_size": 12, "checkpoint_every_steps": 1, "validate_every_steps": 3, "learning_rate": 0.02}
+WIDE = {"batch_size": 12, "checkpoint_every_steps": 1000, "validate_every_steps": 7, "learning_rate": 0.02}
 
 
 @pytest.fixture
@@ -48,24 +48,44 @@ def train_many(tmp_path: Path) -> TrainRanks:
 
 
 def assert_equal_curves(ours: list[Point], theirs: list[Point]) -> None:
-    """To 1e-5 in all that is a loss, exactly in what is counted."""
-    for name in ("step", "characters", "learning_rate", "ratio"):
-        assert [getattr(p, name) for p in ours] == [getattr(p, name) for p in theirs]
-    for name in ("train_loss", "gradient_norm", "validation_loss"):
-        assert [getattr(p, name) for p in ours] == pytest.approx([getattr(p, name) for p in theirs], abs=1e-5)
-    assert [p.metrics for p in ours] == [pytest.approx(p.metrics, abs=1e-4) for p in theirs]
+    """To 1e-5 in all that is a loss, exactly in what is counted. A slow run has more points than those due."""
+    steps = sorted({point.step for point in ours} & {point.step for point in theirs})
+    assert steps[:10] == list(range(1, min(10, len(steps)) + 1))
+    assert {p.step for p in theirs if p.validation_loss is not None or p.step % 10 == 0} <= set(steps)
+    assert losses_up_to(steps, ours) == pytest.approx(losses_up_to(steps, theirs), abs=1e-5)
+    for one, other in zip(at(steps, ours), at(steps, theirs), strict=True):
+        assert (one.characters, one.learning_rate, one.ratio) == (other.characters, other.learning_rate, other.ratio)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, abs=1e-5)
+        assert one.validation_loss == pytest.approx(other.validation_loss, abs=1e-5)
+        assert one.metrics == pytest.approx(other.metrics, abs=1e-4)
+
+
+def at(steps: list[int], points: list[Point]) -> list[Point]:
+    return [point for point in points if point.step in steps]
+
+
+def losses_up_to(steps: list[int], points: list[Point]) -> list[float]:
+    """The mean training loss between each of these steps and the one before."""
+    means, total, since, before = [], 0.0, 0, 0
+    for point in points:
+        total += point.train_loss * (point.characters - before)
+        before = point.characters
+        if point.step in steps:
+            means.append(total / (before - since))
+            total, since = 0.0, before
+    return means
 
 
 @pytest.mark.parametrize(("cell", "size"), [("lstm", 2), ("gru", 4), ("rnn", 3)])
 def test_losses_of_several_ranks_are_those_of_one(
     train: Train, train_many: TrainRanks, make_spec: MakeSpec, wide: TextData, cell: str, size: int
 ) -> None:
-    spec = make_spec(**OFTEN, cell=cell, tbptt_stride=3, max_steps=40, gradient_clip_norm=0.5)
+    spec = make_spec(**WIDE, cell=cell, tbptt_stride=3, max_steps=30, gradient_clip_norm=0.1)
     alone, together = train(spec, wide), train_many(size, spec, wide)
     assert together.errors == [None] * size
     assert_equal_curves(together.points, alone.points)
-    assert min(point.gradient_norm for point in alone.points) < 0.5 < max(p.gradient_norm for p in alone.points)
-    ours, theirs = together.snapshot(40), alone.snapshot(40)
+    assert min(p.gradient_norm for p in alone.points) < 0.1 < max(p.gradient_norm for p in alone.points)
+    ours, theirs = together.snapshot(30), alone.snapshot(30)
     torch.testing.assert_close(ours.weights, theirs.weights, rtol=0, atol=1e-4)
     for name in ("state.h", "state.c")[: 1 + (cell == "lstm")]:  # of all streams, in their order in the text
         torch.testing.assert_close(ours.training[name], theirs.training[name], rtol=0, atol=1e-4)
@@ -75,7 +95,7 @@ def test_losses_of_several_ranks_are_those_of_one(
 def test_every_task_learns_alike_on_several_ranks(train: Train, train_many: TrainRanks, name: str) -> None:
     """200 sequences: the last of the 4 batches of an epoch has 2 rows for 3 ranks. Of 144 windows it has 12."""
     truncated = {"tbptt_steps": 3} if name in ("classify", "regress") else {}
-    spec = make_task_spec(name, batch_size=66, max_steps=14, validate_every_steps=3, **truncated)
+    spec = make_task_spec(name, batch_size=66, max_steps=9, validate_every_steps=6, **truncated)
     alone, together = train(spec, DATA[name][1]()), train_many(3, spec, DATA[name][1]())
     assert together.errors == [None] * 3
     assert_equal_curves(together.points, alone.points)
@@ -100,7 +120,7 @@ def test_resumed_ranks_equal_the_uninterrupted_ones_bit_for_bit(
     train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
 ) -> None:
     """Of four ranks, for a sum of two has no order."""
-    spec = make_spec(**OFTEN, dropout=0.25, max_steps=10)
+    spec = make_spec(**WIDE | {"checkpoint_every_steps": 6}, dropout=0.25, max_steps=10)
     whole = train_many(4, spec, wide)
     again = train_many(4, spec, wide, resume=whole.checkpoint(6))
     assert [point.step for point in again.points] == [7, 8, 9, 10]
@@ -112,7 +132,7 @@ def test_resumed_ranks_equal_the_uninterrupted_ones_bit_for_bit(
 def test_job_goes_on_after_a_rank_was_killed_as_if_nothing_had_happened(
     train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
 ) -> None:
-    spec = make_spec(**OFTEN | {"checkpoint_every_steps": 2}, dropout=0.25, max_steps=10)
+    spec = make_spec(**WIDE | {"checkpoint_every_steps": 6}, dropout=0.25, max_steps=10)
     whole = train_many(2, spec, wide)
     killed = train_many(2, spec, wide, wishes={1: Wishes(die_before=7)})
     assert killed.errors[1] == "killed"
@@ -126,7 +146,7 @@ def test_job_goes_on_after_a_rank_was_killed_as_if_nothing_had_happened(
 def test_job_goes_on_with_more_and_fewer_ranks(
     train: Train, train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
 ) -> None:
-    spec = make_spec(**OFTEN, max_steps=30)
+    spec = make_spec(**WIDE, max_steps=30)
     whole = train(spec, wide)
     two = train_many(2, spec, wide, wishes={0: Wishes(suspend_after=7)})
     one = train(spec, wide, resume=two.snapshot(7), suspend_after=7)
@@ -139,7 +159,7 @@ def test_job_goes_on_with_more_and_fewer_ranks(
 def test_suspension_stops_all_ranks_behind_one_checkpoint(
     train_many: TrainRanks, make_spec: MakeSpec, wide: TextData, rank: int
 ) -> None:
-    spec = make_spec(**OFTEN | {"checkpoint_every_steps": 100}, max_steps=9)
+    spec = make_spec(**WIDE, max_steps=9)
     run = train_many(3, spec, wide, wishes={rank: Wishes(suspend_after=5)})
     assert run.errors == ["Suspended: suspended at step 5"] * 3
     assert [outcome.asked for outcome in run.outcomes if outcome] == [5, 5, 5]
@@ -150,7 +170,7 @@ def test_suspension_stops_all_ranks_behind_one_checkpoint(
 def test_what_one_observer_raises_before_a_step_ends_all_ranks_there(
     train_many: TrainRanks, make_spec: MakeSpec, wide: TextData, rank: int
 ) -> None:
-    run = train_many(2, make_spec(**OFTEN), wide, wishes={rank: Wishes(stop_before=4)})
+    run = train_many(2, make_spec(**WIDE), wide, wishes={rank: Wishes(stop_before=4)})
     assert run.errors[rank] == "Cancelled: told to stop"
     assert run.errors[1 - rank] == "Stopped: another worker of the job has stopped"
     assert [outcome.asked for outcome in run.outcomes if outcome] == [4, 4]
@@ -159,15 +179,17 @@ def test_what_one_observer_raises_before_a_step_ends_all_ranks_there(
 def test_what_the_observer_raises_at_a_checkpoint_ends_all_ranks(
     train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
 ) -> None:
-    run = train_many(2, make_spec(**OFTEN), wide, wishes={0: Wishes(fail_at_checkpoint=True)})
+    spec = make_spec(**WIDE | {"checkpoint_every_steps": 2})
+    run = train_many(2, spec, wide, wishes={0: Wishes(fail_at_checkpoint=True)})
+    assert [outcome.asked for outcome in run.outcomes if outcome] == [2, 3]
     assert run.errors == ["OSError: no checkpoint today", "Stopped: another worker of the job has stopped"]
 
 
 def test_only_the_observer_of_rank_0_is_told_of_points_and_checkpoints(
     train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
 ) -> None:
-    outcomes = train_many(2, make_spec(**OFTEN, max_steps=3), wide).outcomes
-    assert [outcome.told for outcome in outcomes if outcome] == [6, 0]
+    outcomes = train_many(2, make_spec(**WIDE, max_steps=3), wide).outcomes
+    assert [outcome.told for outcome in outcomes if outcome] == [4, 0]  # three points and the last checkpoint
 
 
 def test_loss_that_is_no_number_on_one_rank_ends_all_with_the_same_error(train_many: TrainRanks) -> None:
@@ -183,7 +205,7 @@ def test_seconds_of_a_timed_run_are_the_same_on_all_ranks(
     train_many: TrainRanks, make_spec: MakeSpec, wide: TextData
 ) -> None:
     """What differed would be learning rates, and with them weights: no replay could repeat them."""
-    spec = make_spec(**OFTEN | {"checkpoint_every_steps": 1000}, max_steps=None, max_seconds=0.1)
+    spec = make_spec(**WIDE, max_steps=None, max_seconds=0.1)
     timed = train_many(2, spec, wide)
     assert timed.errors == [None, None]
     step = timed.points[-1].step
@@ -194,10 +216,11 @@ def test_seconds_of_a_timed_run_are_the_same_on_all_ranks(
 
 
 def test_patience_is_lost_by_all_ranks_at_once(train_many: TrainRanks, make_spec: MakeSpec, wide: TextData) -> None:
-    spec = make_spec(**OFTEN | {"learning_rate": 1e-30, "weight_decay": 0.0, "early_stop_patience": 2}, max_steps=99)
+    stuck = {"learning_rate": 1e-30, "weight_decay": 0.0}
+    spec = make_spec(**WIDE | stuck | {"validate_every_steps": 2}, early_stop_patience=2, max_steps=99)
     run = train_many(2, spec, wide)
     assert run.errors == [None, None]
-    assert [outcome.asked for outcome in run.outcomes if outcome] == [9, 9]
+    assert [outcome.asked for outcome in run.outcomes if outcome] == [6, 6]
 
 
 def test_batch_that_ranks_cannot_share_equally_is_refused() -> None:
