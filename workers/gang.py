@@ -35,8 +35,6 @@ _RAY_TRAIN = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
 _LOOK_SECONDS = 0.1
-# Of a CPU, so that a bundle is not empty and its node not idle; as for warm trainers, the queue's ledger admits.
-_NOMINAL = 0.001
 
 
 class Member(NamedTuple):
@@ -100,42 +98,23 @@ class GangDriver:
         return outcome[0] if outcome else "broken"
 
     def _fit(self, claim: Claim, driver: Any) -> str:
+        make_run = importlib.import_module("workers.ray_train").make_run
+        config = {
+            "claim": tuple(claim),
+            "environment": self._environment,
+            "threads": {member.node_id: member.threads for member in self._members},
+            "driver": driver,
+        }
+        nodes = [member.node_id for member in self._members]
+        name, has_gpu = f"{claim.job}-{claim.epoch}", claim.seat == "gpu"
         try:
             with tempfile.TemporaryDirectory(prefix="unroll-gang-") as folder:
-                return str(self._trainer(claim, driver, folder).fit().return_value)
+                run = make_run(_train_rank, config, name=name, folder=folder, nodes=nodes, has_gpu=has_gpu)
+                return str(run.fit().return_value)
         except Exception as error:
             log.warning("the gang of %s ended: %s", claim.job, error)
             claims.lose(self._scripts, claim)  # unless a rank has said how it ended
             return "broken"
-
-    def _trainer(self, claim: Claim, driver: Any, folder: str) -> Any:
-        # Here, for it takes a second, which the dispatcher that makes these actors can do without.
-        train = cast(Any, importlib.import_module("ray.train"))
-        train_torch = importlib.import_module("ray.train.torch")
-        has_gpu = claim.seat == "gpu"
-        return train_torch.TorchTrainer(
-            _train_rank,
-            train_loop_config={
-                "claim": tuple(claim),
-                "environment": self._environment,
-                "threads": {member.node_id: member.threads for member in self._members},
-                "driver": driver,
-            },
-            torch_config=train_torch.TorchConfig(backend="nccl" if has_gpu else "gloo"),
-            scaling_config=train.ScalingConfig(
-                num_workers=claim.workers,
-                use_gpu=has_gpu,
-                resources_per_worker={"GPU": 1, "CPU": _NOMINAL} if has_gpu else {"CPU": _NOMINAL},
-                label_selector=[{"ray.io/node-id": member.node_id} for member in self._members],
-            ),
-            run_config=train.RunConfig(
-                name=f"{claim.job}-{claim.epoch}",
-                storage_path=folder,
-                failure_config=train.FailureConfig(
-                    max_failures=0, controller_failure_limit=0, max_preemption_failures=0
-                ),
-            ),
-        )
 
 
 def _train_rank(config: dict[str, Any]) -> str:
