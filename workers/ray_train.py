@@ -3,24 +3,22 @@
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from ray import train
-from ray.train import torch as train_torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-
-ray_train, ray_train_torch = cast(Any, train), cast(Any, train_torch)
 
 # Of a CPU, so that a bundle is not empty and its node not idle; as for warm trainers, the queue's ledger admits.
 _NOMINAL = 0.001
 
 
-class _TorchTrainer(ray_train_torch.TorchTrainer):  # type: ignore[misc]  # Ray has no types
+class _TorchTrainer(TorchTrainer):
     """Without the process that watches each run to remove its placement group: it goes with the run's controller.
 
     The watcher asks Ray's dashboard whether that lives; where there is none, it would stay for ever.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
-        callbacks = super()._create_default_callbacks()
+        callbacks = cast(Any, super())._create_default_callbacks()
         return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
 
 
@@ -37,20 +35,20 @@ def make_run(
 
     Its `fit` returns what `train_rank` does on rank 0, and raises where a rank raised or was lost: nothing is retried.
     """
-    return _TorchTrainer(
+    return cast(Any, _TorchTrainer)(
         train_rank,
         train_loop_config=config,
-        torch_config=ray_train_torch.TorchConfig(backend="nccl" if has_gpu else "gloo"),
-        scaling_config=ray_train.ScalingConfig(
+        torch_config=TorchConfig(backend="nccl" if has_gpu else "gloo"),
+        scaling_config=cast(Any, ScalingConfig)(
             num_workers=len(nodes),
             use_gpu=has_gpu,
             resources_per_worker={"GPU": 1, "CPU": _NOMINAL} if has_gpu else {"CPU": _NOMINAL},
             label_selector=[{"ray.io/node-id": node} for node in nodes],
         ),
-        run_config=ray_train.RunConfig(
+        run_config=RunConfig(
             name=name,
             storage_path=folder,
-            failure_config=ray_train.FailureConfig(
+            failure_config=cast(Any, FailureConfig)(
                 max_failures=0, controller_failure_limit=0, max_preemption_failures=0
             ),
         ),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.running_service import Service, running, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(500)]
 
 # Dropout would draw masks of its own on each rank, and rounding errors grow from step to step.
 MODEL = {"hidden_size": 128, "dropout": 0.0}
@@ -36,6 +36,13 @@ def ranks(service: Service) -> set[int]:
     return found
 
 
+def started(service: Service, job: str) -> dict[str, Any]:
+    """The record once the ranks are there: their processes are made for the job, each imports torch."""
+    return wait_for(
+        lambda: record if (record := service.job(job))["placement"] else None, 150, lambda: f"{job}: {service.job(job)}"
+    )
+
+
 def losses(service: Service, job: str) -> dict[tuple[int, int], float]:
     """The mean loss from one step to another, as the history has it; where it was told depends on the time too."""
     rows = service.api.get(f"/v1/jobs/{job}/metrics").json()["data"]
@@ -47,11 +54,12 @@ def test_gang_whose_second_rank_is_killed_in_mid_epoch_ends_as_one_worker_does(p
     dataset = pair.upload(text)
     alone = pair.ended(pair.submit(dataset, model=MODEL, train=TRAIN)["id"])
     job = pair.submit(dataset, model=MODEL, train=TRAIN, resources={"num_workers": 2, "min_workers": 2})["id"]
-    placement = pair.stepped(job, 50)["placement"]
+    placement = started(pair, job)["placement"]
+    pair.stepped(job, 50)
     assert (placement["workers"], placement["threads"]) == (2, max(1, (os.cpu_count() or 1) // 2))
     (second,) = ranks(pair) - {placement["pid"]}
     os.kill(second, signal.SIGKILL)
-    record = pair.ended(job, 120)
+    record = pair.ended(job, 200)
     assert (record["state"], record["epoch"], record["error"]) == ("succeeded", 2, None)
     reasons = [event["data"].get("reason") for event in pair.events(job) if event["type"] == "state"]
     assert "worker_lost" in reasons
@@ -69,6 +77,7 @@ def test_gang_outlives_the_dispatcher_keeps_its_seats_and_gives_them_back_when_c
 ) -> None:
     dataset = pair.upload(text)
     job = pair.submit(dataset, train={"max_steps": 1_000_000}, resources={"num_workers": 2})["id"]
+    started(pair, job)
     pair.stepped(job, 1)
     at_work = ranks(pair)
     assert len(at_work) == 2
