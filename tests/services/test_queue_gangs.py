@@ -115,7 +115,7 @@ def test_gang_that_starts_with_fewer_than_all_seats_is_not_told_that_no_worker_c
 def test_preemption_frees_enough_for_the_fewest_of_an_urgent_gang(
     queue: JobQueue, scripts: RedisScripts, claim: Claims
 ) -> None:
-    modest = [submit(queue, priority=1) for _ in range(2)]
+    modest = [submit(queue, priority=priority) for priority in (2, 1)]
     assert {job and job.job for job in (claim(6, 0), claim(5, 0))} == {job.id for job in modest}
     submit(queue, resources={"num_workers": 6, "min_workers": 6, "gpus_per_worker": 0}, priority=9)
     assert claims.preempt(scripts, Seats(3, 0)) is None, "five would not do"
