@@ -50,7 +50,9 @@ class RecurrentModule(pl.LightningModule):
         if self.ranks.size > 1:
             strategy = self.trainer.strategy
             batch = strategy.batch_to_device(next(iter(self.task.batches(0, self.ranks))))
-            strategy.training_step(batch, 0).backward()
+            loss = strategy.training_step(batch, 0)
+            assert isinstance(loss, Tensor)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch types it not
             self.zero_grad()
             self.state = None
 

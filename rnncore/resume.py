@@ -47,7 +47,7 @@ def restore_training(module: RecurrentModule, tensors: dict[str, Tensor], ranks:
     if torch.cuda.is_available() and "rng.cuda" in tensors:
         generators.append(("rng.cuda", torch.cuda))
     for name, generator in generators:
-        states = tensors[name].split(len(generator.get_rng_state()))
+        states = tensors[name].view(-1, len(generator.get_rng_state()))
         if ranks.rank < len(states):
             generator.set_rng_state(states[ranks.rank].clone())  # torch takes no view
     held = {name: tensor for name, tensor in tensors.items() if name.startswith("state.")}
