@@ -45,6 +45,8 @@ bench: setup
 	$(BIN)/python benchmarks/time_to_first_step.py
 	$(BIN)/python benchmarks/tinyshakespeare.py
 	$(BIN)/python benchmarks/equality.py
+	$(BIN)/python benchmarks/gang_overhead.py
+	$(BIN)/python benchmarks/neighbours.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/sampling_http.py

@@ -154,14 +154,44 @@ class ResourcesSpec(_Part):
     """What a job runs on."""
 
     num_workers: int = Field(default=1, ge=1, le=256, description="Workers that train the job together.")
-    gpus_per_worker: int | None = Field(
-        default=None, ge=0, le=1, description="1: waits for a GPU. 0: keeps off GPUs. null: a GPU where one is free."
+    min_workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Fewest workers to start with where not all are free; null: all of them.",
+    )
+    gpus_per_worker: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        multiple_of=0.25,
+        description="1: waits for a GPU. 0.25, 0.5, 0.75: for that share of one and its memory. 0: keeps off GPUs. "
+        "null: a GPU where one is free.",
     )
 
     @property
     def needs(self) -> Literal["any", "cpu", "gpu"]:
         """The kind of seat that every worker of the job has to have."""
         return "any" if self.gpus_per_worker is None else "gpu" if self.gpus_per_worker else "cpu"
+
+    @property
+    def gpu_quarters(self) -> int:
+        """What each worker takes of a GPU where it runs on one."""
+        return round(4 * (self.gpus_per_worker or 1))
+
+    @model_validator(mode="after")
+    def _can_be_had(self) -> Self:
+        if self.min_workers is not None and self.min_workers > self.num_workers:
+            raise ValueError(
+                f"resources.min_workers of {self.min_workers} is over resources.num_workers of {self.num_workers}; "
+                "lower min_workers or raise num_workers"
+            )
+        if self.num_workers > 1 and self.gpu_quarters < 4:
+            raise ValueError(
+                f"resources.gpus_per_worker is {self.gpus_per_worker} with num_workers {self.num_workers}: workers "
+                "that train together need a GPU each; set it to 1 or 0, or num_workers to 1"
+            )
+        return self
 
 
 class JobSpec(_Part):
@@ -236,6 +266,13 @@ class JobSpec(_Part):
         if self.model.tie_weights and self.task != "language_model":
             raise ValueError(f"model.tie_weights is for language_model alone, task is {self.task}; leave it out")
         return self
+
+    @property
+    def worker_counts(self) -> list[int]:
+        """Numbers of workers the job can be trained by, largest first; each has as many streams as the others."""
+        most = self.resources.num_workers
+        least = self.resources.min_workers or most
+        return [number for number in range(most, least - 1, -1) if self.train.batch_size % number == 0]
 
 
 _TBPTT_STEPS: dict[str, int] = {"language_model": 64, "forecast": 32}

@@ -187,6 +187,14 @@ class Settings(BaseSettings):
         validation_alias="UNROLL_TRAINERS",
         description="Warm trainers kept on each node without a GPU.",
     )
+    max_workers: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        validation_alias="UNROLL_MAX_WORKERS",
+        description="Workers that the Ray cluster may grow to by its autoscaler, which is told how many jobs wait for; "
+        "0: it does not grow.",
+    )
 
     @field_validator("allowed_hosts", "webhook_networks", mode="before")
     @classmethod

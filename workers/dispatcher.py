@@ -1,4 +1,5 @@
-"""Claims jobs and places them on warm trainers. Holds no truth: its death harms nothing, its successor adopts the pool.
+"""Claims jobs and places them: on warm trainers, or on processes made for them (`guests`). Holds no truth: its death
+harms nothing, its successor adopts the pool.
 
 `python -m workers.dispatcher` needs REDIS_URL and RAY_ADDRESS (or a Ray cluster on this machine).
 """
@@ -11,10 +12,11 @@ import signal
 import threading
 import time
 from collections import Counter as Counted
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, cast
 
 import ray
 from prometheus_client import Counter, Gauge, start_http_server
+from ray.autoscaler.sdk import request_resources
 from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -32,6 +34,8 @@ from services.settings import Settings
 from services.storage import Storage
 from services.sweeps.sweeper import Sweeper
 from services.traces import configure_traces
+from workers.guests import Guest
+from workers.places import WHOLE, Seat, Work, choose_seats, free_seats
 from workers.trainer import TrainerActor
 
 log = logging.getLogger(__name__)
@@ -50,44 +54,14 @@ GARBAGE = Counter("unroll_garbage_bytes", "Bytes in storage that no record refer
 TRAINERS = Gauge("unroll_trainers", "Trainer processes by what they do.", ["state"])
 
 
-class _Work(NamedTuple):
-    claim: Claim
-    future: Any
-
-
-class _Seat:
-    """One place for a trainer on one node: the actor that sits there, and what it is at."""
-
-    def __init__(self, name: str, node_id: str, host: str, *, threads: int, num_gpus: int, memory: int) -> None:
-        self.name = name
-        self.node_id = node_id
-        self.host = host
-        self.threads = threads
-        self.num_gpus = num_gpus
-        self.memory = memory
-        self.actor: Any = None
-        self.ready: Any = None
-        self.work: _Work | None = None
-        self.jobs_run = 0
-        self.is_warm = False
-        self.is_drained = False
-
-    @property
-    def kind(self) -> Literal["cpu", "gpu"]:
-        return "gpu" if self.num_gpus else "cpu"
-
-    @property
-    def is_free(self) -> bool:
-        return self.is_warm and self.work is None and not self.is_drained
-
-
 class Dispatcher:
     """Keeps the seats of every node filled with warm trainers, and the trainers busy while jobs wait."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._scripts = RedisScripts(settings.redis_url or "", settings.secret)
-        self._seats: dict[str, _Seat] = {}
+        self._seats: dict[str, Seat] = {}
+        self._guests: list[Guest] | None = None
         self._drains = Drains(self._scripts)
         self._token: str | None = None
         self._queue = JobQueue(self._scripts)
@@ -123,35 +97,39 @@ class Dispatcher:
     def step(self) -> None:
         """One round: look after the pool, hand out a job for each idle trainer, wait a moment for news."""
         self._seat_nodes()
+        self._look_after_guests()
         drained = self._drains.since()
         for seat in self._seats.values():
             seat.is_drained = seat.node_id in drained
             self._look_after(seat)
-        TRAINERS.labels("idle").set(sum(self._free()))
-        TRAINERS.labels("busy").set(sum(seat.work is not None for seat in self._seats.values()))
-        while sum(self._free()) and self._give_work():
+        free = self._free()
+        TRAINERS.labels("idle").set(free.cpu + free.gpu)
+        TRAINERS.labels("busy").set(sum(seat.work is not None or bool(seat.guests) for seat in self._seats.values()))
+        while any(self._free()) and self._give_work():
             pass
         self._look_around()
-        if sum(self._free()):
+        if any(self._free()):
             claims.wait_for_job(self._scripts, _POLL_SECONDS)
         else:
             self._wait_for_trainers()
 
     def _free(self) -> Seats:
-        kinds = Counted(seat.kind for seat in self._seats.values() if seat.is_free)
-        return Seats(kinds["cpu"], kinds["gpu"])
+        return free_seats(self._seats.values())
 
     def _look_around(self) -> None:
         """What is not needed at every round: leases that ended, somebody who waits and should not, jobs of old."""
         present = time.monotonic()
-        if present - self._looked_at < _LOOK_SECONDS or not self._seats:
+        most = self._settings.max_workers
+        if present - self._looked_at < _LOOK_SECONDS or not (self._seats or most):
             return
         self._looked_at = present
         kinds = Counted(seat.kind for seat in self._seats.values())
-        memory = max(seat.memory for seat in self._seats.values())
+        memory = max((seat.memory for seat in self._seats.values()), default=0)
         self._drains.publish_nodes({seat.node_id: seat.host for seat in self._seats.values()})
-        claims.publish_capacity(self._scripts, Capacity(Seats(kinds["cpu"], kinds["gpu"]), 1, memory))
-        if not sum(self._free()):
+        claims.publish_capacity(self._scripts, Capacity(Seats(kinds["cpu"], kinds["gpu"]), memory, most))
+        if most:
+            self._ask_for_nodes(most)
+        if not any(self._free()):
             claims.reap(self._scripts, lease_seconds=self._settings.lease_seconds)
         if job := claims.preempt(self._scripts, self._free()):
             log.info("%s asked to make place for a job of higher priority", job)
@@ -181,35 +159,48 @@ class Dispatcher:
                 if name not in self._seats:
                     threads = max(1, cpus // count)
                     memory = int(resources.get("memory", 0)) // count
-                    self._seats[name] = _Seat(
-                        name, node_id, host, threads=threads, num_gpus=1 if gpus else 0, memory=memory
-                    )
+                    self._seats[name] = Seat(name, node_id, host, threads=threads, has_gpu=gpus > 0, memory=memory)
         for name in [name for name, seat in self._seats.items() if seat.node_id not in nodes]:
             self._lost(self._seats.pop(name), "its node left the cluster")
 
-    def _look_after(self, seat: _Seat) -> None:
-        if seat.actor is None:
+    def _ask_for_nodes(self, most: int) -> None:
+        """Has Ray's autoscaler know of the workers that jobs have and wait for: warm trainers ask Ray for nothing."""
+        wanted = claims.demand(self._scripts, most)
+        cpus = max((seat.threads for seat in self._seats.values()), default=1)
+        # Again and again, for a run of Ray Train asks for its own share alone, and the last to ask is heard.
+        request_resources(bundles=[{"CPU": cpus}] * wanted.cpu + [{"GPU": 1}] * wanted.gpu)
+
+    def _look_after_guests(self) -> None:
+        if self._guests is None:
+            self._guests = Guest.adopt_all(self._seats)
+        for guest in self._guests:
+            guest.look_after()
+            if guest.is_over:
+                guest.leave()
+        self._guests = [guest for guest in self._guests if not guest.is_over]
+
+    def _look_after(self, seat: Seat) -> None:
+        if seat.wants_trainer:
             self._fill(seat)
         if seat.ready is not None and ray.wait([seat.ready], timeout=0)[0]:
             self._welcome(seat)
         if seat.work is not None and ray.wait([seat.work.future], timeout=0)[0]:
             self._finished(seat)
 
-    def _fill(self, seat: _Seat) -> None:
+    def _fill(self, seat: Seat) -> None:
         """Adopts the actor an earlier dispatcher left at this seat, or starts one."""
-        environment = {k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)}
         seat.actor = TrainerActor.options(
             name=seat.name,
             namespace=NAMESPACE,
             get_if_exists=True,
             lifetime="detached",
             num_cpus=0,
-            num_gpus=seat.num_gpus,
+            num_gpus=1 if seat.has_gpu else 0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(seat.node_id, soft=False),
-        ).remote(environment, seat.threads)
+        ).remote(_environment(), seat.threads)
         seat.ready, seat.is_warm, seat.jobs_run = seat.actor.ping.remote(), False, 0
 
-    def _welcome(self, seat: _Seat) -> None:
+    def _welcome(self, seat: Seat) -> None:
         try:
             state = ray.get(seat.ready)
         except RayActorError as error:
@@ -230,14 +221,26 @@ class Dispatcher:
         self._token = None
         if claim is None:
             return False
-        seat = next(seat for seat in self._seats.values() if seat.is_free and seat.kind == claim.seat)
-        start: Literal["warm", "cold"] = "warm"
-        seat.work = _Work(claim, seat.actor.run.remote(tuple(claim), start))
-        CLAIMS.labels(start).inc()
-        log.info("%s (attempt %d, epoch %d) given to %s", claim.job, claim.attempt, claim.epoch, seat.name)
+        seats = choose_seats(self._seats.values(), claim)
+        names = ", ".join(seat.name for seat in seats)
+        log.info("%s (attempt %d, epoch %d) given to %s", claim.job, claim.attempt, claim.epoch, names)
+        if claim.workers > 1 or (claim.seat == "gpu" and claim.spec.resources.gpu_quarters < WHOLE):
+            self._seat_guest(claim, seats)
+            CLAIMS.labels("cold").inc()
+        else:
+            seats[0].work = Work(claim, seats[0].actor.run.remote(tuple(claim), "warm"))
+            CLAIMS.labels("warm").inc()
         return True
 
-    def _finished(self, seat: _Seat) -> None:
+    def _seat_guest(self, claim: Claim, seats: list[Seat]) -> None:
+        """Makes a process for the job; Ray gives it a GPU once the trainer that has the whole of that has gone."""
+        for seat in seats:
+            if seat.has_gpu and seat.actor is not None:
+                self._retire(seat)
+        assert self._guests is not None
+        self._guests.append(Guest.start(claim, seats, self._scripts, _environment(), self._settings.lease_seconds))
+
+    def _finished(self, seat: Seat) -> None:
         assert seat.work is not None
         work = seat.work
         try:
@@ -255,12 +258,12 @@ class Dispatcher:
         if outcome not in _CLEAN_ENDS or seat.jobs_run >= _JOBS_PER_TRAINER:
             self._retire(seat)
 
-    def _retire(self, seat: _Seat) -> None:
+    def _retire(self, seat: Seat) -> None:
         """A fresh process for the next job: nothing of a failed or cancelled one is left behind."""
         ray.kill(seat.actor)
         seat.actor, seat.ready, seat.is_warm = None, None, False
 
-    def _lost(self, seat: _Seat, why: str) -> None:
+    def _lost(self, seat: Seat, why: str) -> None:
         log.warning("%s died: %s", seat.name, why.splitlines()[0])
         if seat.work is not None:
             claims.lose(self._scripts, seat.work.claim)
@@ -269,10 +272,17 @@ class Dispatcher:
     def _wait_for_trainers(self) -> None:
         pending = [seat.work.future for seat in self._seats.values() if seat.work is not None]
         pending += [seat.ready for seat in self._seats.values() if seat.ready is not None and not seat.work]
+        for guest in self._guests or ():
+            pending += [guest.work.future] if guest.work else []
         if pending:
             ray.wait(pending, num_returns=1, timeout=_POLL_SECONDS)
         else:
             time.sleep(_POLL_SECONDS)
+
+
+def _environment() -> dict[str, str]:
+    """What the processes of trainers get of ours."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
 
 
 def main() -> None:

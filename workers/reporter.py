@@ -20,6 +20,7 @@ from rnncore.errors import StorageFull, Unavailable
 from rnncore.fit import environment
 from rnncore.loop import Point
 from rnncore.manifest import MANIFEST, Manifest
+from rnncore.ranks import ALONE, Ranks
 from rnncore.tasks import Sample
 from rnncore.tasks.examples import ExampleData
 from rnncore.text import TextData
@@ -62,7 +63,7 @@ class QueueReporter:
         self._counted = (0, 0)
         self.parameters_sha256: str | None = None
 
-    def began(self, *, start: Literal["warm", "cold"], threads: int) -> None:
+    def began(self, *, start: Literal["warm", "cold"], threads: int, ranks: Ranks = ALONE) -> None:
         """The trainer has the job in hand."""
         context = ray.get_runtime_context() if ray.is_initialized() else None
         placement = Placement(
@@ -71,7 +72,8 @@ class QueueReporter:
             pid=os.getpid(),
             device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             threads=threads,
-            environment=environment(),
+            workers=ranks.size,
+            environment=environment(ranks),
         )
         self._held.write(fields={"placement": placement.model_dump()})
 

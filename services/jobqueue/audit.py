@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,14 +120,14 @@ def _wrong_workers(found: dict[str, Any], jobs: dict[str, dict[str, str]]) -> It
     listed = {(tenant, job_id) for tenant, ids in _each(found, "running:") for job_id in ids}
     for tenant, job_id in listed ^ {(job["tenant"], job_id) for job_id, job in working.items()}:
         yield f"{job_id} of {tenant} is {'' if (tenant, job_id) in listed else 'not '}listed as one that has workers"
-    counted: Counter[str] = Counter()
+    counted: defaultdict[str, float] = defaultdict(float)
     for job in working.values():
         counted[f"workers:{job['tenant']}"] += int(job["workers"])
-        counted[f"gpus:{job['tenant']}"] += int(job["workers"]) * (job["seat"] == "gpu")
-    told = Counter({name: int(value) for name, value in found.get(f"{PREFIX}in_use", {}).items()})
+        counted[f"gpus:{job['tenant']}"] += int(job["workers"]) * int(job["quarters"]) / 4 * (job["seat"] == "gpu")
+    told = {name: float(value) for name, value in found.get(f"{PREFIX}in_use", {}).items()}
     for name in counted.keys() | told.keys():
-        if counted[name] != told[name]:
-            yield f"in_use has {told[name]} of {name}, the running jobs {counted[name]}"
+        if counted[name] != told.get(name, 0):
+            yield f"in_use has {told.get(name, 0):g} of {name}, the running jobs {counted[name]:g}"
 
 
 def _wrong_indexes(found: dict[str, Any], jobs: dict[str, dict[str, str]]) -> Iterator[str]:

@@ -39,12 +39,12 @@ def claim(
 
     A record that is not what the service wrote is set aside, and the next one is handed out.
     """
-    while answer := scripts.run("claim", token or secrets.token_hex(16), int(lease_seconds * 1000), *free):
-        job_id, tenant, epoch, held, attempt, spec, signature, seat, traceparent = answer
+    while answer := scripts.run("claim", token or secrets.token_hex(16), int(lease_seconds * 1000), *_told(free)):
+        job_id, tenant, epoch, held, attempt, spec, signature, seat, traceparent, workers = answer
         try:
             if scripts.is_signed(signature, job_id, tenant, spec):
                 asked = JobSpec.model_validate_json(spec)
-                return Claim(job_id, tenant, int(epoch), held, int(attempt), asked, seat, traceparent)
+                return Claim(job_id, tenant, int(epoch), held, int(attempt), asked, seat, traceparent, int(workers))
         except ValidationError:
             pass
         log.error("the record of %s was altered outside the service; set aside", job_id)
@@ -55,14 +55,15 @@ def claim(
 
 def reap(scripts: RedisScripts, *, lease_seconds: float) -> None:
     """What a claim does before it hands out a job: jobs of ended leases and ended pauses are ready again."""
-    scripts.run("claim", secrets.token_hex(16), int(lease_seconds * 1000), *_NONE)
+    scripts.run("claim", secrets.token_hex(16), int(lease_seconds * 1000), *_told(_NONE))
 
 
 def publish_capacity(scripts: RedisScripts, capacity: Capacity) -> None:
     """Tells the queue what its workers could run were they all free."""
-    told = {"workers_per_job": capacity.workers_per_job, "memory": capacity.memory}
+    seats = capacity.seats
+    told = {"cpu": seats.cpu, "gpu": seats.gpu, "memory": capacity.memory, "most": capacity.most}
     with scripts.faults():
-        scripts.redis.hset(keys.CAPACITY, mapping=capacity.seats._asdict() | told)
+        scripts.redis.hset(keys.CAPACITY, mapping=told)
 
 
 def wait_for_job(scripts: RedisScripts, seconds: float) -> None:
@@ -83,8 +84,19 @@ def lose(scripts: RedisScripts, held: Claim, reason: Literal["worker_lost", "no_
 
 def preempt(scripts: RedisScripts, free: Seats = _NONE) -> str | None:
     """Asks a running job to make place for a waiting one of its tenant that is more urgent; answers which."""
-    chosen: str | None = scripts.run("preempt", *free)
+    chosen: str | None = scripts.run("preempt", *_told(free))
     return chosen
+
+
+def demand(scripts: RedisScripts, most: int) -> Seats:
+    """Seats that running jobs have and ready ones wait for, `most` in all; of GPUs the whole ones it comes to."""
+    cpu, quarters = scripts.run("demand", most)
+    return Seats(cpu, math.ceil(quarters / 4))
+
+
+def _told(free: Seats) -> tuple[int, int, str]:
+    """Seats as arguments of a script."""
+    return free.cpu, free.gpu, " ".join(map(str, free.shares))
 
 
 class ClaimedJob:
@@ -142,6 +154,21 @@ class ClaimedJob:
     def is_to_suspend(self) -> bool:
         """Whether the queue wants the worker back: for a pause, or for a job that is more urgent."""
         return self._verdict == "suspend"
+
+    def end_before_start(self) -> str | None:
+        """Ends the claim of a job that nobody trains yet, where the queue wants that; answers how it ended."""
+        try:
+            if self._verdict == "cancel":
+                self.finish("cancelled")
+                return "cancelled"
+            if self.is_to_suspend:
+                self.suspend()
+                return "suspended"
+            if self._verdict != "timeout":  # which its trainer says in the job's log
+                self.check()
+        except LeaseLost:
+            return "lost"
+        return None
 
     def write(
         self,

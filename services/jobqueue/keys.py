@@ -12,7 +12,7 @@
 | virtual_times | hash | tenant -> virtual time of its next turn |
 | running:TENANT | set | jobs of a tenant that have a worker |
 | in_use | hash | workers:TENANT, gpus:TENANT -> how many its running jobs have |
-| capacity | hash | what the dispatcher's workers could run: cpu, gpu (seats), workers_per_job, memory (bytes) |
+| capacity | hash | what all workers could run: cpu, gpu (seats), memory (bytes), most (workers it may grow to) |
 | reserved | hash | cpu, gpu -> the job that free seats of this kind are kept for |
 | durations | hash | all, tenant:TENANT -> mean worker time (ms) of jobs that succeeded |
 | usage:TENANT | hash | DAY:WHAT -> characters, steps, worker_ms, tokens of one day (days since 1970, UTC) |

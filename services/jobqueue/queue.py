@@ -80,7 +80,8 @@ class JobQueue:
             idempotency_seconds or self._idempotency_seconds,
             self._scripts.signature(job_id, tenant, body),
             spec.resources.needs,
-            spec.resources.num_workers,
+            " ".join(map(str, spec.worker_counts)),
+            spec.resources.gpu_quarters,
             int(spec.timeout_seconds * 1000) if spec.timeout_seconds else "",
             traceparent,
             *(trial.kept(job_id) if trial else ("", "", "")),
@@ -168,7 +169,7 @@ class JobQueue:
         """What the workers could run were they all free; None before the first dispatcher has said so."""
         with self._scripts.faults():
             told = {name: int(value) for name, value in self._redis.hgetall(keys.CAPACITY).items()}
-        return Capacity(Seats(told["cpu"], told["gpu"]), told["workers_per_job"], told["memory"]) if told else None
+        return Capacity(Seats(told["cpu"], told["gpu"]), told["memory"], told["most"]) if told else None
 
     def cancel(self, tenant: str, job_id: str) -> JobRecord:
         """A queued job ends at once, a running one at its next beat, an ended one stays as it is."""

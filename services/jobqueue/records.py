@@ -82,6 +82,7 @@ class Placement(_Record):
     pid: int
     device: str
     threads: int
+    workers: int = Field(1, description="Workers that train it together; what else is told is of the first of them.")
     environment: dict[str, str | int] = Field(
         default_factory=dict, description="What must be equal for two runs to be equal bit for bit."
     )
@@ -210,18 +211,23 @@ class Claim(NamedTuple):
     spec: JobSpec
     seat: Literal["cpu", "gpu"] = "cpu"
     traceparent: str = ""
+    workers: int = 1
 
 
 class Seats(NamedTuple):
-    """Places for workers, by what they compute on."""
+    """Places for workers, by what they compute on. `shares`: quarters left of GPUs that others have parts of."""
 
     cpu: int
     gpu: int
+    shares: tuple[int, ...] = ()
 
 
 class Capacity(NamedTuple):
-    """What the workers of an installation could run were they all free. `memory` in bytes, of the largest worker."""
+    """What the workers of an installation could run were they all free. `memory` in bytes, of the largest worker.
+
+    `most` is the number of workers, of whatever kind, that the cluster may grow to.
+    """
 
     seats: Seats
-    workers_per_job: int
     memory: int
+    most: int = 0

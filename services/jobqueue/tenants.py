@@ -35,7 +35,7 @@ class Tenant(TenantLimits):
     id: str
     object: str = "tenant"
     running: int = Field(0, description="Workers it has now.")
-    gpus: int = Field(0, description="GPUs it has now.")
+    gpus: float = Field(0, description="GPUs it has now, shares of some included.")
     queued: int = Field(0, description="Jobs ready to start.")
     stored_bytes: int = Field(0, description="Bytes of its data sets and checkpoints.")
 
@@ -60,7 +60,12 @@ class Tenants:
             queued = self._redis.zcard(keys.ready(tenant))
             stored = self._redis.hget(keys.STORED, tenant)
         limits = TenantLimits.model_validate_json(raw or "{}")
-        now = {"running": int(workers or 0), "gpus": int(gpus or 0), "queued": queued, "stored_bytes": int(stored or 0)}
+        now = {
+            "running": int(workers or 0),
+            "gpus": float(gpus or 0),
+            "queued": queued,
+            "stored_bytes": int(stored or 0),
+        }
         return Tenant(id=tenant, **now, **limits.model_dump())
 
     def check_room(self, tenant: str, coming_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether any worker here could ever run a job; refused at submission, with the nearest that one can."""
+"""Whether any workers here could ever run a job; refused at submission, with the nearest that can."""
 
 from rnncore.datasets.summaries import RowSummary, Summary
 from rnncore.errors import InvalidInput
@@ -13,23 +13,9 @@ _LARGEST_MEMORY = 1 << 42
 
 def check_can_run(spec: JobSpec, plan: Plan, summary: Summary, capacity: Capacity | None) -> None:
     """Raises InvalidInput naming the field and the nearest value that could run. `capacity` None: not known yet."""
-    resources = spec.resources
+    _check_shares(spec)
     if capacity is not None:
-        if resources.num_workers > capacity.workers_per_job:
-            raise InvalidInput(
-                f"resources.num_workers is {resources.num_workers}, but a job can have {capacity.workers_per_job} here",
-                param="resources.num_workers",
-            )
-        if resources.needs == "gpu" and not capacity.seats.gpu:
-            raise InvalidInput(
-                "resources.gpus_per_worker is 1, but no worker here has a GPU; set it to 0, or leave it out",
-                param="resources.gpus_per_worker",
-            )
-        if resources.needs == "cpu" and not capacity.seats.cpu:
-            raise InvalidInput(
-                "resources.gpus_per_worker is 0, but every worker here has a GPU; set it to 1, or leave it out",
-                param="resources.gpus_per_worker",
-            )
+        _check_seats(spec, capacity)
     memory = (capacity and capacity.memory) or _LARGEST_MEMORY
     num_symbols = _num_symbols(plan)
     fixed = model_bytes(spec.model, num_symbols)
@@ -49,6 +35,46 @@ def check_can_run(spec: JobSpec, plan: Plan, summary: Summary, capacity: Capacit
         f"train.batch_size 1 still {(fixed + row) / 2**30:,.1f} GiB; lower it or train.tbptt_steps",
         param="model.hidden_size",
     )
+
+
+def _check_shares(spec: JobSpec) -> None:
+    """Every worker has as many streams as the others."""
+    for name in ("num_workers", "min_workers"):
+        number, batch_size = getattr(spec.resources, name), spec.train.batch_size
+        if number and batch_size % number:
+            nearest = next(fewer for fewer in range(number, 0, -1) if batch_size % fewer == 0)
+            raise InvalidInput(
+                f"resources.{name} is {number}, among which the {batch_size} streams of train.batch_size cannot be "
+                f"shared out evenly; set it to {nearest}, or train.batch_size to {-(-batch_size // number) * number}",
+                param=f"resources.{name}",
+            )
+
+
+def _check_seats(spec: JobSpec, capacity: Capacity) -> None:
+    """There are as many workers of its kind as it starts with, or may be where the cluster grows."""
+    resources, seats = spec.resources, capacity.seats
+    if resources.needs == "gpu" and not seats.gpu and not capacity.most:
+        raise InvalidInput(
+            f"resources.gpus_per_worker is {resources.gpus_per_worker:g}, but no worker here has a GPU; set it to 0, "
+            "or leave it out",
+            param="resources.gpus_per_worker",
+        )
+    if resources.needs == "cpu" and not seats.cpu and not capacity.most:
+        raise InvalidInput(
+            "resources.gpus_per_worker is 0, but every worker here has a GPU; set it to 1, or leave it out",
+            param="resources.gpus_per_worker",
+        )
+    most = max(capacity.most, {"cpu": seats.cpu, "gpu": seats.gpu, "any": max(seats.cpu, seats.gpu)}[resources.needs])
+    name, least = ("num_workers", resources.num_workers)
+    if resources.min_workers is not None:
+        name, least = ("min_workers", resources.min_workers)
+    if least > most:
+        kind = {"cpu": " without a GPU", "gpu": " with a GPU", "any": ""}[resources.needs]
+        nearest = next((fewer for fewer in range(most, 0, -1) if spec.train.batch_size % fewer == 0), 1)
+        raise InvalidInput(
+            f"resources.{name} is {least}, but a job can have {most} workers{kind} here; lower it to {nearest}",
+            param=f"resources.{name}",
+        )
 
 
 def _num_symbols(plan: Plan) -> int:

@@ -201,7 +201,7 @@ class Sweeper:
 
     def _num_seats(self) -> int:
         capacity = self.queue.capacity()
-        return max(1, sum(capacity.seats)) if capacity else 1
+        return max(1, capacity.seats.cpu + capacity.seats.gpu, capacity.most) if capacity else 1
 
     def _end(self, sweep: Sweep, spec: SweepSpec, trials: Sequence[Trial]) -> None:
         best = best_trial(sweep, trials)

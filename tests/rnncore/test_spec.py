@@ -58,7 +58,7 @@ def test_defaults_are_the_documented_ones() -> None:
             "early_stop_patience": None,
             "sample_prompts": (),
         },
-        "resources": {"num_workers": 1, "gpus_per_worker": None},
+        "resources": {"num_workers": 1, "min_workers": None, "gpus_per_worker": None},
         "priority": 5,
         "timeout_seconds": None,
         "max_attempts": 3,

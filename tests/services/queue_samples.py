@@ -18,7 +18,8 @@ LEASE_SECONDS = 30.0
 
 
 def make_spec(**changes: Any) -> JobSpec:
-    return JobSpec.model_validate({"dataset": DATASET, **changes})
+    """A spec whose streams any number of workers up to six can share."""
+    return JobSpec.model_validate({"dataset": DATASET, "train": {"batch_size": 60}, **changes})
 
 
 def make_dataset(dataset_id: str = DATASET, tenant: str = TENANT, created_at: float = 1000.0) -> Dataset:

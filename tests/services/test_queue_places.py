@@ -34,7 +34,7 @@ def place(queue: JobQueue, job: JobRecord) -> QueuePlace:
 
 
 def publish(scripts: RedisScripts, cpu: int) -> None:
-    claims.publish_capacity(scripts, Capacity(Seats(cpu, 0), 1, 1 << 30))
+    claims.publish_capacity(scripts, Capacity(Seats(cpu, 0), 1 << 30))
 
 
 def took(scripts: RedisScripts, job: ClaimedJob, seconds: float) -> None:

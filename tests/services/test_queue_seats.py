@@ -22,7 +22,7 @@ OTHER = "tenant-b"
 def claim(queue: JobQueue, scripts: RedisScripts) -> Callable[[int, int], Claim | None]:
     """`claim(cpu, gpu)`: asks for a job with so many free seats."""
     add_datasets(queue, OTHER, VALIDATION)
-    claims.publish_capacity(scripts, Capacity(Seats(4, 2), 4, 1 << 30))
+    claims.publish_capacity(scripts, Capacity(Seats(4, 2), 1 << 30))
     return lambda cpu, gpu: claims.claim(scripts, lease_seconds=LEASE_SECONDS, free=Seats(cpu, gpu))
 
 
@@ -156,7 +156,7 @@ class Machines:
         for name, dataset in self.sets.items():
             add_datasets(self.queue, name, dataset)
             Tenants(self.scripts).put(name, self.quotas[name])
-        claims.publish_capacity(self.scripts, Capacity(SEATS, 3, 1 << 30))
+        claims.publish_capacity(self.scripts, Capacity(SEATS, 1 << 30))
 
     def taken(self, seat: str, name: str | None = None) -> int:
         mine = (held for held in self.working if held.seat == seat and name in (None, held.tenant))

@@ -80,7 +80,7 @@ def test_job_whose_memory_no_worker_has_is_not_queued(api: Api) -> None:
     """Line 5."""
     body = {"dataset": api.upload("ab" * 4000)["id"]}
     body |= {"model": {"hidden_size": 4096, "num_layers": 8}, "train": {"batch_size": 3, "tbptt_steps": 1000}}
-    api.scripts.redis.hset("{unroll}:capacity", mapping={"cpu": 1, "gpu": 0, "workers_per_job": 1, "memory": 8 << 30})
+    api.scripts.redis.hset("{unroll}:capacity", mapping={"cpu": 1, "gpu": 0, "most": 0, "memory": 8 << 30})
     answer = api.client.post("/v1/jobs", json=body)
     assert answer.status_code == 422
     assert answer.json()["error"]["param"] == "model.hidden_size"
@@ -96,12 +96,25 @@ def test_job_whose_memory_no_worker_has_is_not_queued(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resources", "param"), [({"num_workers": 3}, "num_workers"), ({"gpus_per_worker": 1}, "gpus_per_worker")]
+    ("resources", "param"),
+    [
+        ({"num_workers": 3}, "num_workers"),
+        ({"num_workers": 4, "min_workers": 3}, "num_workers"),
+        ({"num_workers": 6, "min_workers": 3}, "min_workers"),
+        ({"gpus_per_worker": 1}, "gpus_per_worker"),
+        ({"gpus_per_worker": 0.25}, "gpus_per_worker"),
+    ],
 )
-def test_job_that_no_worker_can_run_is_refused(api: Api, resources: dict[str, int], param: str) -> None:
-    api.scripts.redis.hset("{unroll}:capacity", mapping={"cpu": 2, "gpu": 0, "workers_per_job": 1, "memory": 8 << 30})
-    answer = api.client.post("/v1/jobs", json=SPEC | {"dataset": api.upload()["id"], "resources": resources})
+def test_job_that_no_worker_can_run_is_refused(api: Api, resources: dict[str, float], param: str) -> None:
+    capacity = {"cpu": 2, "gpu": 0, "most": 0, "memory": 8 << 30}
+    api.scripts.redis.hset("{unroll}:capacity", mapping=capacity)
+    body = SPEC | {"dataset": api.upload()["id"], "resources": resources}
+    body["train"] = body["train"] | {"batch_size": 6}
+    answer = api.client.post("/v1/jobs", json=body)
     assert (answer.status_code, answer.json()["error"]["param"]) == (422, f"resources.{param}")
+    api.scripts.redis.hset("{unroll}:capacity", "most", 6)
+    shares_evenly = resources.get("num_workers", 1) in (1, 2, 3, 6)
+    assert api.client.post("/v1/jobs", json=body).status_code == (200 if shares_evenly else 422), "once it may grow"
 
 
 def test_disk_that_is_nearly_full_takes_nothing_more(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,7 @@ class Tenant(_Answer):
     max_queued: int | None = None
     max_storage_bytes: int | None = None
     running: int = 0
-    gpus: int = 0
+    gpus: float = 0
     queued: int = 0
     stored_bytes: int = 0
 

@@ -64,24 +64,75 @@ local function limits_of(tenant)
   return raw and cjson.decode(raw) or {}
 end
 
--- Workers (or GPUs) that the running jobs of a tenant have.
+-- Workers (or GPUs, of which some may have a share) that the running jobs of a tenant have.
 local function in_use(what, tenant)
   return tonumber(redis.call('HGET', P .. 'in_use', what .. ':' .. tenant) or 0)
 end
 
+-- What a job asks for: a kind of seat, numbers of workers that would do (largest first), and of a GPU so many quarters
+-- for each of them. No numbers: its record was altered.
+local function wants(id)
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'needs', 'sizes', 'quarters')
+  local sizes = {}
+  for size in string.gmatch(job[2] or '', '%d+') do
+    table.insert(sizes, tonumber(size))
+  end
+  return {needs = job[1], sizes = sizes, quarters = tonumber(job[3])}
+end
+
+-- Seats from the arguments of a script: cpu, GPUs that nobody has a part of, and of others the quarters left ("3 1").
+local function seats_of(cpu, gpu, shares)
+  local seats = {cpu = tonumber(cpu), gpu = tonumber(gpu), shares = {}}
+  for quarters in string.gmatch(shares, '%d+') do
+    table.insert(seats.shares, tonumber(quarters))
+  end
+  return seats
+end
+
+-- How many workers of a job find room on seats of a kind.
+local function room(seats, kind, job)
+  if kind == 'cpu' then
+    return seats.cpu
+  end
+  local found = seats.gpu * math.floor(4 / job.quarters)
+  for _, quarters in ipairs(seats.shares) do
+    found = found + math.floor(quarters / job.quarters)
+  end
+  return found
+end
+
+-- All seats of the installation; as many as there may be where no dispatcher has said.
+local function all_seats()
+  local told = redis.call('HMGET', P .. 'capacity', 'cpu', 'gpu')
+  return {cpu = tonumber(told[1] or math.huge), gpu = tonumber(told[2] or math.huge), shares = {}}
+end
+
+-- GPUs that so many workers of a job take.
+local function gpus_of(job, workers)
+  return workers * job.quarters / 4
+end
+
 -- Seats ("cpu", "gpu") that a job may take without breaking its tenant's quotas; none: it has to wait for those.
-local function allowed_seats(needs, workers, tenant, limits)
+local function allowed_seats(job, workers, tenant, limits)
   local allowed = {}
   if in_use('workers', tenant) + workers > (limits.max_running or math.huge) then
     return allowed
   end
-  if needs ~= 'cpu' and in_use('gpus', tenant) + workers <= (limits.max_gpus or math.huge) then
+  if job.needs ~= 'cpu' and in_use('gpus', tenant) + gpus_of(job, workers) <= (limits.max_gpus or math.huge) then
     table.insert(allowed, 'gpu')
   end
-  if needs ~= 'gpu' then
+  if job.needs ~= 'gpu' then
     table.insert(allowed, 'cpu')
   end
   return allowed
+end
+
+-- Raises (or, by a negative number, lowers) what a tenant has in use by workers of a job on seats of a kind.
+local function take_seats(job, kind, workers, tenant)
+  redis.call('HINCRBY', P .. 'in_use', 'workers:' .. tenant, workers)
+  if kind == 'gpu' then
+    redis.call('HINCRBYFLOAT', P .. 'in_use', 'gpus:' .. tenant, gpus_of(job, workers))
+  end
 end
 
 -- Adds to what a tenant has used on the present day (UTC).
@@ -128,10 +179,7 @@ local function leave_worker(id)
   local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'workers', 'seat')
   redis.call('ZREM', P .. 'leases', id)
   if redis.call('SREM', P .. 'running:' .. job[1], id) == 1 then
-    redis.call('HINCRBY', P .. 'in_use', 'workers:' .. job[1], -job[2])
-    if job[3] == 'gpu' then
-      redis.call('HINCRBY', P .. 'in_use', 'gpus:' .. job[1], -job[2])
-    end
+    take_seats(wants(id), job[3], -job[2], job[1])
     count_worker_time(id)
   end
 end

@@ -1,14 +1,16 @@
--- ARGV: token lease_ms free_cpu free_gpu. Reaps and promotes, then hands out the next job that fits the free seats, or
--- nothing. The token is the caller's, so that a claim sent twice gets the same job.
--- Answers {id, tenant, epoch, token, attempt, spec, signature, seat, traceparent}.
+-- ARGV: token lease_ms free_cpu free_gpu free_shares. Reaps and promotes, then hands out the next job that fits the free
+-- seats, with all the workers it gets at once, or nothing. The token is the caller's, so that a claim sent twice gets the
+-- same job.
+-- Answers {id, tenant, epoch, token, attempt, spec, signature, seat, traceparent, workers}.
 local BATCH, LONGEST_PAUSE = 100, 300000
 -- How many jobs to look at for one that may start: of each tenant, and more as long as all together are not many.
 local LOOK, LOOK_IN_ALL, PAGE = 20, 1000, 20
 local token, lease = ARGV[1], tonumber(ARGV[2])
 
 local function answer(id)
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'epoch', 'attempt', 'spec', 'signature', 'seat', 'traceparent')
-  return {id, job[1], job[2], token, job[3], job[4], job[5], job[6], job[7] or ''}
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'epoch', 'attempt', 'spec', 'signature', 'seat',
+    'traceparent', 'workers')
+  return {id, job[1], job[2], token, job[3], job[4], job[5], job[6], job[7] or '', job[8]}
 end
 
 local held = redis.call('GET', P .. 'claim:' .. token)
@@ -36,41 +38,44 @@ end
 
 -- The first tenant in virtual time (start-time fair queueing, Goyal 1996) with a job that its quotas allow. A job that
 -- fits no free seats reserves those it waits for: nobody behind it takes them, so that small jobs never starve a large.
-local free = {cpu = tonumber(ARGV[3]), gpu = tonumber(ARGV[4])}
+local free, all = seats_of(ARGV[3], ARGV[4], ARGV[5]), all_seats()
 local reserved = {}
 
-local function seat_for(id, workers, allowed)
-  for _, seat in ipairs(allowed) do
-    if not reserved[seat] and free[seat] >= workers then
-      return seat
+-- The kind of seats and the largest number of workers that a job can start with.
+local function seats_for(id, job, tenant, limits)
+  local least = {}
+  for _, workers in ipairs(job.sizes) do
+    for _, kind in ipairs(allowed_seats(job, workers, tenant, limits)) do
+      if not reserved[kind] and room(free, kind, job) >= workers then
+        return kind, workers
+      end
+      least[kind] = workers
     end
   end
-  for _, seat in ipairs(allowed) do
-    local all = redis.call('HGET', P .. 'capacity', seat)
-    if not reserved[seat] and workers <= tonumber(all or math.huge) then
-      reserved[seat] = id
+  for kind, workers in pairs(least) do
+    if not reserved[kind] and workers <= room(all, kind, job) then
+      reserved[kind] = id
     end
   end
 end
 
 local function is_any_left()
-  return free.cpu > 0 and not reserved.cpu or free.gpu > 0 and not reserved.gpu
+  return free.cpu > 0 and not reserved.cpu or (free.gpu > 0 or #free.shares > 0) and not reserved.gpu
 end
 
--- The first job of a tenant that may start now, its seat and its workers.
+-- The first job of a tenant that may start now, its kind of seats and how many workers it gets.
 local looked = 0
 local function next_of(tenant, limits)
   local most = math.max(LOOK, LOOK_IN_ALL - looked)
   for start = 0, most - 1, PAGE do
     local page = redis.call('ZRANGE', P .. 'ready:' .. tenant, start, start + PAGE - 1)
     for _, id in ipairs(page) do
-      local job = redis.call('HMGET', P .. 'job:' .. id, 'needs', 'workers')
-      local workers = tonumber(job[2])
-      if not workers then
+      local job = wants(id)
+      if #job.sizes == 0 or not job.quarters then
         remove_ready(id, tenant)
         set_aside(id)
       else
-        local seat = seat_for(id, workers, allowed_seats(job[1], workers, tenant, limits))
+        local seat, workers = seats_for(id, job, tenant, limits)
         if seat then
           return id, seat, workers
         end
@@ -109,15 +114,14 @@ if not id then
 end
 -- A tenant that its quota held back saved up no turns.
 time = math.max(time, tonumber(redis.call('HGET', P .. 'counters', 'virtual_time') or 0))
-local after = string.format('%.17g', time + workers / weight)
+local job = wants(id)
+local cost = seat == 'gpu' and gpus_of(job, workers) or workers
+local after = string.format('%.17g', time + cost / weight)
 redis.call('HSET', P .. 'virtual_times', tenant, after)
 redis.call('HSET', P .. 'counters', 'virtual_time', string.format('%.17g', time))
 redis.call('ZADD', P .. 'tenants', after, tenant)
 redis.call('SADD', P .. 'running:' .. tenant, id)
-redis.call('HINCRBY', P .. 'in_use', 'workers:' .. tenant, workers)
-if seat == 'gpu' then
-  redis.call('HINCRBY', P .. 'in_use', 'gpus:' .. tenant, workers)
-end
+take_seats(job, seat, workers, tenant)
 remove_ready(id, tenant)
 local key = P .. 'job:' .. id
 redis.call('HINCRBY', key, 'epoch', 1)
@@ -125,7 +129,7 @@ redis.call('HINCRBY', key, 'attempt', 1)
 redis.call('HSETNX', key, 'started_at', now())
 redis.call('HDEL', key, 'preempt_requested')
 redis.call('HSET', key, 'state', 'running', 'token', token, 'report', 0, 'reason', 'claimed', 'claimed_at', now(),
-  'counted_at', now(), 'seat', seat)
+  'counted_at', now(), 'seat', seat, 'workers', workers)
 redis.call('ZADD', P .. 'leases', now() + lease, id)
 redis.call('SET', P .. 'claim:' .. token, id, 'PX', math.max(lease, 60000))
 state_event(id, 'running', 'claimed')

@@ -2,7 +2,7 @@
 -- A place: {position, own_position, reason, blocked_by, due (ms, in backoff)}; position 1 is next of all tenants.
 local NAMED = 10
 local tenants = redis.call('ZRANGE', P .. 'tenants', 0, -1, 'WITHSCORES')
-local reserved = redis.call('HGETALL', P .. 'reserved')
+local reserved, all = redis.call('HGETALL', P .. 'reserved'), all_seats()
 local nothing_starts = redis.call('HEXISTS', P .. 'drained', 'service') == 1
 local lines = {}
 for i = 1, #tenants, 2 do
@@ -33,18 +33,18 @@ end
 
 local places = {}
 for _, id in ipairs(ARGV) do
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'needs', 'workers')
-  local place, tenant = {}, job[1]
+  local place, tenant = {}, redis.call('HGET', P .. 'job:' .. id, 'tenant')
   local rank = tenant and redis.call('ZRANK', P .. 'ready:' .. tenant, id)
   if rank then
-    local line, workers = lines[tenant], tonumber(job[3])
+    local line, job = lines[tenant], wants(id)
+    local least = job.sizes[#job.sizes]
     place.own_position = rank + 1
     place.position = rank + 1 + ahead(tenant, line.start + rank / (line.limits.weight or 1))
-    local allowed = allowed_seats(job[2], workers, tenant, line.limits)
+    local allowed = allowed_seats(job, least, tenant, line.limits)
     place.reason, place.blocked_by = 'no_free_worker', some(redis.call('ZRANGE', P .. 'leases', 0, NAMED - 1))
-    local has_seats, capacity = false, redis.call('EXISTS', P .. 'capacity') == 1
+    local has_seats = false
     for _, seat in ipairs(allowed) do
-      has_seats = has_seats or not capacity or tonumber(redis.call('HGET', P .. 'capacity', seat) or 0) >= workers
+      has_seats = has_seats or room(all, seat, job) >= least
     end
     if #allowed == 0 then
       place.reason, place.blocked_by = 'quota', some(redis.call('SMEMBERS', P .. 'running:' .. tenant))
@@ -53,7 +53,7 @@ for _, id in ipairs(ARGV) do
     else
       for i = 1, #reserved, 2 do
         local large = reserved[i + 1]
-        if large ~= id and tonumber(redis.call('HGET', P .. 'job:' .. large, 'workers') or 1) > 1 then
+        if large ~= id and (wants(large).sizes[1] or 1) > 1 then
           for _, seat in ipairs(allowed) do
             if seat == reserved[i] then
               place.reason, place.blocked_by = 'larger_job', {large}

@@ -1,6 +1,6 @@
 -- ARGV: id tenant spec dataset validation_dataset priority cell idempotency_key body_hash idempotency_seconds signature
--- needs(any|cpu|gpu) workers timeout_ms traceparent, and of a trial: sweep number record(json); else three times "".
--- Answers {created|existing, id}, {conflict, id}, {no_dataset, field}, {quota, max_queued}, {no_sweep, id} or
+-- needs(any|cpu|gpu) sizes("4 2") quarters timeout_ms traceparent, and of a trial: sweep number record(json); else three
+-- times "". Answers {created|existing, id}, {conflict, id}, {no_dataset, field}, {quota, max_queued}, {no_sweep, id} or
 -- {storage, "stored max_storage_bytes"}.
 local id, tenant = ARGV[1], ARGV[2]
 local idempotency = P .. 'idempotency:' .. tenant .. ':' .. ARGV[8]
@@ -14,7 +14,7 @@ if ARGV[8] ~= '' then
     return {hash == ARGV[9] and 'existing' or 'conflict', known}
   end
 end
-local sweep, number, trials = ARGV[16], ARGV[17], P .. 'trials:' .. ARGV[16]
+local sweep, number, trials = ARGV[17], ARGV[18], P .. 'trials:' .. ARGV[17]
 if sweep ~= '' then
   local before = redis.call('HGET', trials, number)
   if before then
@@ -43,10 +43,11 @@ local seq = redis.call('INCR', P .. 'sequence')
 redis.call('HSET', P .. 'job:' .. id, 'id', id, 'tenant', tenant, 'spec', ARGV[3], 'dataset', ARGV[4],
   'validation_dataset', ARGV[5], 'priority', ARGV[6], 'cell', ARGV[7], 'seq', seq, 'state', 'queued',
   'reason', 'submitted', 'created_at', now(), 'epoch', 0, 'attempt', 0, 'failures', 0, 'worker_losses', 0,
-  'signature', ARGV[11], 'needs', ARGV[12], 'workers', ARGV[13], 'timeout_ms', ARGV[14], 'traceparent', ARGV[15])
+  'signature', ARGV[11], 'needs', ARGV[12], 'sizes', ARGV[13], 'quarters', ARGV[14], 'timeout_ms', ARGV[15],
+  'traceparent', ARGV[16])
 if sweep ~= '' then
   redis.call('HSET', P .. 'job:' .. id, 'sweep', sweep, 'trial', number)
-  redis.call('HSET', trials, number, ARGV[18])
+  redis.call('HSET', trials, number, ARGV[19])
 end
 for i = 4, 5 do
   if ARGV[i] ~= '' then

@@ -1,0 +1,62 @@
+"""Whether two jobs side by side on one machine leave each other their half of it.
+
+    python benchmarks/neighbours.py [--seconds 20] [--rounds 3]
+
+Two trainers share the cores of this machine. One job trains alone, on the threads of its trainer; then two train at
+once. Each of the two is to keep 0.9 of the characters a second that it had alone on the same threads.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests.running_service import Service, running
+
+TARGET = 0.9
+TEXT = "the cat sat on the mat and the dog sat on the log\n" * 8000
+
+
+def main() -> None:
+    """Prints a line for each cell; exits 1 if one of the neighbours has less than it should."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    worst = 1.0
+    with running(UNROLL_TRAINERS="2") as service:
+        dataset = service.upload(TEXT)
+        for cell in ("lstm", "gru", "rnn"):
+            shares = []
+            for _ in range(options.rounds):
+                (alone,) = _rates(service, dataset, cell, options.seconds, 1)
+                both = _rates(service, dataset, cell, options.seconds, 2)
+                shares += [rate / alone for rate in both]
+                print(f"{cell:<5} alone {alone:9.0f} characters/s   side by side {both[0]:9.0f} {both[1]:9.0f}")
+            median = statistics.median(shares)
+            worst = min(worst, median)
+            print(f"{cell:<5} of its half each keeps {median:.3f}  ({min(shares):.3f}-{max(shares):.3f})")
+    sys.exit(0 if worst >= TARGET else 1)
+
+
+def _rates(service: Service, dataset: str, cell: str, seconds: float, num_jobs: int) -> list[float]:
+    """Characters a second of training of so many jobs at once; validation is none of it."""
+    spec: dict[str, Any] = {
+        "dataset": dataset,
+        "model": {"cell": cell, "hidden_size": 256},
+        "train": {"max_seconds": seconds, "validate_every_steps": 100_000, "precision": "fp32"},
+    }
+    answers = [service.api.post("/v1/jobs", json=spec) for _ in range(num_jobs)]
+    records = [service.ended(answer.raise_for_status().json()["id"], seconds + 120) for answer in answers]
+    rates = []
+    for record in records:
+        assert record["state"] == "succeeded", record["error"]
+        last = service.api.get(f"/v1/jobs/{record['id']}/metrics").raise_for_status().json()["data"][-1]
+        rates.append(last["characters"] / last["training_seconds"])
+    return rates
+
+
+if __name__ == "__main__":
+    main()
