@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
-# Programs that pip cannot bring: a browser, curl, a Redis of Debian's, promtool.
-SYSTEM := chromium curl faketime fonts-dejavu-core redis-server prometheus
+# Programs that pip cannot bring: a browser, curl, ip, a Redis of Debian's, promtool.
+SYSTEM := chromium curl faketime fonts-dejavu-core iproute2 redis-server prometheus
 TORCH_INDEX := $(if $(UNROLL_TORCH_INDEX),--extra-index-url $(UNROLL_TORCH_INDEX))
 
 .PHONY: demo test check setup setup-system soak bench up lock
@@ -25,7 +25,7 @@ $(STAMP): requirements.lock pyproject.toml services/client/pyproject.toml
 
 # Root on Debian. Services that the packages would start stay off: the suite starts its own.
 setup-system:
-	for program in chromium curl faketime redis-server promtool; do command -v $$program >/dev/null || missing=yes; done; \
+	for program in chromium curl faketime ip redis-server promtool; do command -v $$program >/dev/null || missing=yes; done; \
 	test -z "$$missing" || { \
 	  apt-get update -qq && \
 	  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM) >/dev/null; }
