@@ -99,13 +99,14 @@ class GangDriver:
 
     def _fit(self, claim: Claim, driver: Any) -> str:
         make_run = importlib.import_module("workers.ray_train").make_run
+        nodes = [member.node_id for member in self._members]
         config = {
             "claim": tuple(claim),
             "environment": self._environment,
             "threads": {member.node_id: member.threads for member in self._members},
+            "nodes": nodes,
             "driver": driver,
         }
-        nodes = [member.node_id for member in self._members]
         name, has_gpu = f"{claim.job}-{claim.epoch}", claim.seat == "gpu"
         try:
             with tempfile.TemporaryDirectory(prefix="unroll-gang-") as folder:
@@ -130,7 +131,7 @@ def _train_rank(config: dict[str, Any]) -> str:
         trainer.follow(claim, ranks)
         return "followed"
     ray.get(config["driver"].rank_holds.remote())
-    outcome = trainer.run(claim, "cold", ranks)
+    outcome = trainer.run(claim, "cold", ranks, config["nodes"])
     if outcome != "succeeded":
         raise Stopped(f"{claim.job} {outcome}")  # the others may wait for this rank
     return outcome

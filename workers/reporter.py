@@ -63,8 +63,10 @@ class QueueReporter:
         self._counted = (0, 0)
         self.parameters_sha256: str | None = None
 
-    def began(self, *, start: Literal["warm", "cold"], threads: int, ranks: Ranks = ALONE) -> None:
-        """The trainer has the job in hand."""
+    def began(
+        self, *, start: Literal["warm", "cold"], threads: int, ranks: Ranks = ALONE, nodes: Sequence[str] = ()
+    ) -> None:
+        """The trainer has the job in hand, as the first of `ranks` on `nodes` where there are several."""
         context = ray.get_runtime_context() if ray.is_initialized() else None
         placement = Placement(
             start=start,
@@ -73,6 +75,7 @@ class QueueReporter:
             device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             threads=threads,
             workers=ranks.size,
+            nodes=tuple(nodes),
             environment=environment(ranks),
         )
         self._held.write(fields={"placement": placement.model_dump()})

@@ -8,7 +8,7 @@ does not choose what to run.
 import importlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
 import ray
@@ -55,10 +55,11 @@ class Trainer:
         # Lightning imports its parts when they are first used; have it over before a job waits for it.
         importlib.import_module("pytorch_lightning.trainer.trainer")
 
-    def run(self, claim: Claim, start: Literal["warm", "cold"], ranks: Ranks = ALONE) -> str:
+    def run(self, claim: Claim, start: Literal["warm", "cold"], ranks: Ranks = ALONE, nodes: Sequence[str] = ()) -> str:
         """Trains the claimed job to whatever end it comes to; answers that end. Never raises for a fault of the job.
 
-        As the first of several `ranks` it raises RuntimeError where another has died, which is no end of the job.
+        As the first of several `ranks`, which run on `nodes`, it raises RuntimeError where another has died, which is
+        no end of the job.
         """
         self._reset()
         held = ClaimedJob(
@@ -72,7 +73,7 @@ class Trainer:
         with held, structlog.contextvars.bound_contextvars(**about), span("job.run", claim.traceparent, about):
             reporter = QueueReporter(held, self._storage, self._settings.secret)
             try:
-                return self._train(held, reporter, start, ranks)
+                return self._train(held, reporter, start, ranks, nodes)
             except LeaseLost as error:
                 log.warning("%s", error)  # and writes no more: the rest of its history is its successor's
                 return "lost"
@@ -101,10 +102,17 @@ class Trainer:
         torch.set_num_threads(self._threads)
         torch.set_default_dtype(torch.float32)
 
-    def _train(self, held: ClaimedJob, reporter: QueueReporter, start: Literal["warm", "cold"], ranks: Ranks) -> str:
+    def _train(
+        self,
+        held: ClaimedJob,
+        reporter: QueueReporter,
+        start: Literal["warm", "cold"],
+        ranks: Ranks,
+        nodes: Sequence[str],
+    ) -> str:
         claim = held.claim
         try:
-            reporter.began(start=start, threads=self._threads, ranks=ranks)
+            reporter.began(start=start, threads=self._threads, ranks=ranks, nodes=nodes)
             inputs = reporter.patiently(lambda: self._inputs(claim, reporter.warn))
             reporter.loaded(
                 inputs.data,

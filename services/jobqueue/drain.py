@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from rnncore.errors import NotFound
 from services.jobqueue import keys
@@ -51,7 +52,8 @@ class Drains:
         gone = self.since().keys() - names.keys() - {SERVICE}
         with self._scripts.faults(), self._redis.pipeline() as all_at_once:
             all_at_once.delete(keys.NODES)
-            all_at_once.hset(keys.NODES, mapping=names)
+            if names:
+                all_at_once.hset(keys.NODES, mapping=names)
             if gone:
                 all_at_once.hdel(keys.DRAINED, *gone)
             all_at_once.execute()
@@ -86,5 +88,9 @@ class Drains:
         return [
             job_id
             for job_id, placement in zip(running, placements, strict=True)
-            if placement is None or json.loads(placement)["node"] == what
+            if placement is None or what in _nodes(json.loads(placement))
         ]
+
+
+def _nodes(placement: dict[str, Any]) -> set[str]:
+    return {placement["node"], *placement.get("nodes", ())}

@@ -83,6 +83,7 @@ class Placement(_Record):
     device: str
     threads: int
     workers: int = Field(1, description="Workers that train it together; what else is told is of the first of them.")
+    nodes: tuple[str, ...] = Field((), description="Where there are several workers: the node of each.")
     environment: dict[str, str | int] = Field(
         default_factory=dict, description="What must be equal for two runs to be equal bit for bit."
     )

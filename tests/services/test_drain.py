@@ -126,6 +126,10 @@ def test_node_alone_is_drained(queue: JobQueue, scripts: RedisScripts, drains: D
     assert drains.at_work(NODE) == [fresh.claim.job], "it has not said yet where it is"
     fresh.write(fields={"placement": {"node": OTHER_NODE}})
     assert drains.at_work(NODE) == []
+    fresh.write(fields={"placement": {"node": OTHER_NODE, "nodes": [OTHER_NODE, NODE]}})
+    assert drains.at_work(NODE) == [fresh.claim.job], "one of its workers is there"
+    assert is_told_to_stop(fresh)
+    fresh.write(fields={"placement": {"node": OTHER_NODE}})
     assert set(drains.at_work()) == {there.claim.job, fresh.claim.job}
     there.suspend()
     assert last_state(queue, queue.job(TENANT, there.claim.job)) == ("queued", "preempted"), "by somebody else"

@@ -311,9 +311,14 @@ local function is_drained(id)
   if redis.call('EXISTS', P .. 'drained') == 0 then
     return false
   end
-  local placement = redis.call('HGET', P .. 'job:' .. id, 'placement')
-  local node = placement and cjson.decode(placement).node or 'service'
-  return redis.call('HEXISTS', P .. 'drained', 'service') == 1 or redis.call('HEXISTS', P .. 'drained', node) == 1
+  local kept = redis.call('HGET', P .. 'job:' .. id, 'placement')
+  local placement = kept and cjson.decode(kept) or {}
+  for _, what in ipairs({'service', placement.node or 'service', unpack(placement.nodes or {})}) do
+    if redis.call('HEXISTS', P .. 'drained', what) == 1 then
+      return true
+    end
+  end
+  return false
 end
 
 -- Ends a job at once if nobody is at work on it, else after its present step.
