@@ -54,9 +54,12 @@ class QueuePlace(_Record):
     """Why a queued job waits. `position` 1 is next, over all tenants."""
 
     position: int
-    reason: Literal["no_free_worker", "backoff", "quota", "larger_job", "no_such_worker", "drained"] = Field(
+    reason: Literal[
+        "no_free_worker", "backoff", "quota", "larger_job", "cluster_grows", "no_such_worker", "drained"
+    ] = Field(
         description="no_free_worker: all are taken. backoff: a pause after a failure. quota: its tenant has as many as "
-        "it may. larger_job: free workers are kept for one before it. no_such_worker: none here could run it. "
+        "it may. larger_job: free workers are kept for one before it. cluster_grows: it needs workers that the cluster "
+        "has to add. no_such_worker: none here could run it. "
         "drained: the service takes up no jobs until its operator lets it."
     )
     blocked_by: list[str] = Field(default_factory=list, description="Jobs whose end it waits for, ten at most.")

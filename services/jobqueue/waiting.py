@@ -30,7 +30,7 @@ def _eta_seconds(answer: Mapping[str, Any], place: Mapping[str, Any], tenant: st
     W workers end their present jobs after r_1 <= ... <= r_W seconds and take the next in turn, each for a mean duration
     d: number n of the queue starts after r_((n-1) mod W + 1) + d * floor((n-1) / W).
     """
-    if place["reason"] in ("no_such_worker", "drained"):
+    if place["reason"] in ("cluster_grows", "no_such_worker", "drained"):
         return None
     if place["reason"] == "backoff":
         return float(max(0, place["due"] - answer["present"]) / 1000)

@@ -104,12 +104,14 @@ def test_elastic_gang_keeps_seats_until_its_fewest_are_free(queue: JobQueue, cla
 
 
 def test_gang_that_starts_with_fewer_than_all_seats_is_not_told_that_no_worker_could_run_it(
-    queue: JobQueue, claim: Claims
+    queue: JobQueue, scripts: RedisScripts, claim: Claims
 ) -> None:
     elastic = submit(queue, resources={"num_workers": 10, "min_workers": 6, "gpus_per_worker": 0})
     rigid = submit(queue, resources={"num_workers": 10, "gpus_per_worker": 0})
     assert place(queue, elastic.id).reason == "no_free_worker"
     assert place(queue, rigid.id).reason == "no_such_worker"
+    claims.publish_capacity(scripts, Capacity(Seats(6, 2), 1 << 30, most=10))
+    assert place(queue, rigid.id).reason == "cluster_grows"
 
 
 def test_preemption_frees_enough_for_the_fewest_of_an_urgent_gang(

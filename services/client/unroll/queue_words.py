@@ -12,6 +12,7 @@ REASONS = {
     "backoff": "waits before the next attempt",
     "quota": "waits for its tenant's quota",
     "larger_job": "free workers are kept for a larger job",
+    "cluster_grows": "waits for workers that the cluster has to add",
     "no_such_worker": "no worker here could run it",
     "drained": "the service is drained: it takes up no jobs until its operator runs `unroll drain --off`",
 }

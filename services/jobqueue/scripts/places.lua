@@ -3,6 +3,7 @@
 local NAMED = 10
 local tenants = redis.call('ZRANGE', P .. 'tenants', 0, -1, 'WITHSCORES')
 local reserved, all = redis.call('HGETALL', P .. 'reserved'), all_seats()
+local most = tonumber(redis.call('HGET', P .. 'capacity', 'most') or 0)
 local nothing_starts = redis.call('HEXISTS', P .. 'drained', 'service') == 1
 local lines = {}
 for i = 1, #tenants, 2 do
@@ -49,7 +50,7 @@ for _, id in ipairs(ARGV) do
     if #allowed == 0 then
       place.reason, place.blocked_by = 'quota', some(redis.call('SMEMBERS', P .. 'running:' .. tenant))
     elseif not has_seats then
-      place.reason, place.blocked_by = 'no_such_worker', {}
+      place.reason, place.blocked_by = least <= most and 'cluster_grows' or 'no_such_worker', {}
     else
       for i = 1, #reserved, 2 do
         local large = reserved[i + 1]
