@@ -1,7 +1,9 @@
 """The manifests as they are rendered: valid, and what each pod may do, see, show and reach. No cluster is needed."""
 
+import argparse
 import importlib.util
 import re
+import shlex
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from manifests import Manifests, composed, render, selects, written
 
 from deploy.make_secrets import PREFIXES
 from services.jobqueue.durability import REQUIRED
+from services.operations import add_commands
 from services.settings import Settings
 
 pytestmark = pytest.mark.system
@@ -425,6 +428,28 @@ def test_autoscaler_is_as_confined_as_the_pod_that_it_joins(rendered: dict[str, 
     volumes = {volume["name"] for volume in head.spec["volumes"]}
     assert {mount["name"] for mount in options["volumeMounts"]} == {"secrets", "tmp"} <= volumes
     assert "memory" in options["resources"]["limits"]
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_trainer_that_leaves_drains_its_node_first(base: Manifests, name: str) -> None:
+    pod = base.pod(name)
+    (shell, option, command) = pod.container["lifecycle"]["preStop"]["exec"]["command"]
+    assert (shell, option) == ("sh", "-c")
+    words = shlex.split(command)
+    assert words[:6] == ["exec", "python", "-P", "-m", "services.local", "drain"]
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers(), print)
+    asked = parser.parse_args(words[5:])
+    assert (asked.node, asked.wait) == ("$HOSTNAME", True)
+    assert asked.timeout + 20 < pod.spec["terminationGracePeriodSeconds"]
+    assert {"configMapRef": {"name": "queue"}} in pod.container["envFrom"]
+
+
+def test_autoscaled_cluster_takes_jobs_of_as_many_workers_as_it_may_have(rendered: dict[str, Manifests]) -> None:
+    manifests = rendered["autoscaling"]
+    groups = manifests.get("RayCluster", "ray")["spec"]["workerGroupSpecs"]
+    most = manifests.get("ConfigMap", "settings")["data"]["UNROLL_MAX_WORKERS"]
+    assert int(most) == sum(group["maxReplicas"] for group in groups)
 
 
 def _secrets(manifests: Manifests) -> dict[str, set[str]]:
