@@ -44,7 +44,8 @@ NAMESPACE = "unroll"
 _POLL_SECONDS = 0.5
 _RAY_FAULTS = 20
 _JOBS_PER_TRAINER = 100
-_CLEAN_ENDS = ("succeeded", "suspended")
+# A cancel ends a job between two steps, as a suspension does.
+_CLEAN_ENDS = ("succeeded", "suspended", "cancelled")
 _LOOK_SECONDS = 1.0
 _TRIM_SECONDS = 3600.0
 _PASSED_ON = ("UNROLL_", "REDIS_", "OTEL_", "AWS_", "FSSPEC_")
@@ -259,7 +260,7 @@ class Dispatcher:
             self._retire(seat)
 
     def _retire(self, seat: Seat) -> None:
-        """A fresh process for the next job: nothing of a failed or cancelled one is left behind."""
+        """A fresh process for the next job: nothing of a failed one is left behind."""
         ray.kill(seat.actor)
         seat.actor, seat.ready, seat.is_warm = None, None, False
 
