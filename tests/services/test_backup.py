@@ -151,7 +151,8 @@ def test_restored_service_holds_what_the_old_one_held(api: Api, trained: Trained
     stored = {str(path.relative_to(home.storage.url)) for path in Path(home.storage.url).rglob("*") if path.is_file()}
     assert stored == set(api.stored())
     (checkpoint,) = home.queue.checkpoints(api.tenant, done)
-    assert load_checkpoint(home.storage.local_path(checkpoint.path), SIGNED).manifest == trained.manifest
+    with home.storage.reading(checkpoint.path) as folder:
+        assert load_checkpoint(folder, SIGNED).manifest == trained.manifest
     assert list(read_history(home.storage, layout.metrics(done))) == [{"step": 4}]
     assert [delivery.job for delivery in Webhooks(home.scripts).due()] == [told["id"]], "what had been sent is not"
     assert webhook == Webhooks(home.scripts).get(api.tenant, webhook.id)
@@ -316,7 +317,8 @@ def test_damage_of_the_service_is_told_and_holds_nothing_else_up(
     assert set(manifest.damaged) == {paths[altered], paths[missing]}
     assert "is not what was stored" in manifest.damaged[paths[altered]]
     assert home.restore(tmp_path / "backup").damaged == manifest.damaged
-    assert load_checkpoint(home.storage.local_path(paths[whole]), SIGNED).manifest == trained.manifest
+    with home.storage.reading(paths[whole]) as folder:
+        assert load_checkpoint(folder, SIGNED).manifest == trained.manifest
 
 
 def test_path_in_redis_that_leads_out_of_storage_is_not_followed(

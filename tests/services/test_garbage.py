@@ -13,6 +13,7 @@ from services.jobqueue import claims, keys
 from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.sweeps import Sweeps
 from services.retention import trim
 from services.storage import Storage, StoredFile
 
@@ -180,8 +181,8 @@ def test_old_job_that_is_named_while_it_is_trimmed_keeps_its_files(
     publish(held, 4, path)
     finish(held)
     queue.aliases.put(TENANT, "favourite", f"{held.claim.job}:step-4")
-    assert trim(Unaware(scripts), storage, -1) == 0
+    assert trim(Unaware(scripts), Sweeps(scripts), storage, -1) == 0
     assert storage.list(path) == ["manifest", "weights"]
     queue.aliases.delete(TENANT, "favourite")
-    assert trim(queue, storage, -1) == 1
+    assert trim(queue, Sweeps(scripts), storage, -1) == 1
     assert paths(storage) == set()

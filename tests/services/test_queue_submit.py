@@ -87,9 +87,11 @@ def test_submit_script_run_again_with_its_id_makes_no_second_job(queue: JobQueue
         60,
         signature,
         "any",
-        1,
+        "1",
+        4,
         "",
         "",
+        *("", "", ""),  # no trial of a sweep
     )
     assert scripts.run("submit", *arguments) == ["created", "job-0123456789abcdef"]
     before = contents(scripts)
