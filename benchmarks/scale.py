@@ -122,6 +122,7 @@ def simulate(socket: str, commands: list[tuple[Any, Any]], seconds: float, toget
         workers = [Worker(*of_worker) for of_worker in commands]
         for worker in workers:
             await asyncio.get_running_loop().create_unix_connection(lambda w=worker: w, socket)  # type: ignore[misc]
+            await asyncio.sleep(0.002)  # Redis lets 511 wait; asyncio takes one beyond that for connected
         await asyncio.get_running_loop().run_in_executor(None, together.wait)  # all are connected
         await asyncio.sleep(WARM_SECONDS)
         for worker in workers:
