@@ -121,7 +121,7 @@ def simulate(socket: str, commands: list[tuple[Any, Any]], seconds: float, toget
     async def run() -> None:
         workers = [Worker(*of_worker) for of_worker in commands]
         for worker in workers:
-            await asyncio.get_running_loop().create_unix_connection(lambda w=worker: w, socket)  # type: ignore[misc]
+            await asyncio.get_running_loop().create_unix_connection(lambda w=worker: w, socket)  # type: ignore[misc]  # mypy infers no such lambda
             await asyncio.sleep(0.002)  # Redis lets 511 wait; asyncio takes one beyond that for connected
         await asyncio.get_running_loop().run_in_executor(None, together.wait)  # all are connected
         await asyncio.sleep(WARM_SECONDS)
@@ -157,7 +157,7 @@ def claimed(scripts: RedisScripts, number: int) -> list[Claim]:
 def calls_of(claim: Claim) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """A report and a published checkpoint, as a trainer sends them."""
     recorder = Recorder()
-    job = ClaimedJob(recorder, claim, lease_seconds=LEASE_SECONDS)  # type: ignore[arg-type]
+    job = ClaimedJob(recorder, claim, lease_seconds=LEASE_SECONDS)  # type: ignore[arg-type]  # only `run` is called
     metrics = {"bits_per_character": 2.0641, "gradient_norm": 0.81234, "learning_rate": 0.00197, "accuracy": 0.57}
     row = {"step": 1234, "characters": 5054464, "ratio": 0.617, "eta_seconds": 38.2, "characters_per_second": 82519.1}
     row |= {"seconds": 61.25, "train_loss": 1.43217, "validation_loss": None, "metrics": metrics, "epoch": 1}
