@@ -143,6 +143,8 @@ def environment(ranks: Ranks = ALONE) -> dict[str, str | int]:
 def _strategy(ranks: Ranks) -> DDPStrategy | str:
     if ranks.size == 1:
         return "auto"
+    # Else Lightning lets every rank have all cores, and on one machine they take them from one another.
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     is_cuda = torch.cuda.is_available()
     return DDPStrategy(
         cluster_environment=_StartedElsewhere(ranks),
