@@ -19,10 +19,13 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from rnncore.spec import JobSpec, ModelSpec
 from services.jobqueue.records import JobRecord, JobState, Progress, Scores
 from services.web import pages, sessions
+from services.web.site import Holder, Sources
 
 SECRET = b"a secret of the tests"
 KEY = "unroll-key-of-the-tests"
 KEY_ID = "key-1"
+TENANT = "tenant-1"
+SCOPES = frozenset({"read", "train", "sample"})
 
 
 def job_record(job_id: str = "job-1", **changes: Any) -> JobRecord:
@@ -32,7 +35,7 @@ def job_record(job_id: str = "job-1", **changes: Any) -> JobRecord:
         "id": job_id,
         "state": JobState.RUNNING,
         "spec": JobSpec(dataset="ds-" + "0" * 32, name=name, model=ModelSpec(cell="lstm", hidden_size=320)),
-        "tenant": "tenant-1",
+        "tenant": TENANT,
         "created_at": time.time() - 200,
         "progress": Progress(step=2100, characters=4_300_800, ratio=0.42, eta_seconds=135, characters_per_second=51234),
         "best": Scores(step=2000, validation_loss=1.09, bits_per_character=1.573),
@@ -103,8 +106,8 @@ class FakeV1:
             self.open_streams += change
             self._streams_changed.notify_all()
 
-    def get_job(self, key_id: str, job_id: str) -> JobRecord | None:
-        return next((job for job in self.jobs if job.id == job_id and key_id == KEY_ID), None)
+    def get_job(self, tenant: str, job_id: str) -> JobRecord | None:
+        return next((job for job in self.jobs if job.id == job_id and tenant == job.tenant), None)
 
     async def next_change(self) -> None:
         assert self._changed
@@ -178,14 +181,16 @@ def fake_app(fake: FakeV1) -> FastAPI:
     app = FastAPI(lifespan=lifespan)
     app.mount("/static", pages.static_files())
     app.include_router(
-        pages.router(
-            secret=SECRET,
-            check_key=lambda raw: KEY_ID if raw == KEY else None,
-            key_is_live=lambda key_id: key_id in fake.live_keys,
-            list_jobs=lambda _: fake.jobs,
-            get_job=fake.get_job,
-            version="9.8.7",
-        )
+        pages.site(
+            Sources(
+                secret=SECRET,
+                version="9.8.7",
+                check_key=lambda raw: KEY_ID if raw == KEY else None,
+                holder=lambda key_id: Holder(TENANT, SCOPES) if key_id in fake.live_keys else None,
+                list_jobs=lambda _: fake.jobs,
+                get_job=fake.get_job,
+            )
+        ).router
     )
     add_guard(app, fake)
     add_routes(app, fake)
@@ -210,16 +215,16 @@ def add_guard(app: FastAPI, fake: FakeV1) -> None:
 def add_routes(app: FastAPI, fake: FakeV1) -> None:
     @app.get("/v1/jobs/{job_id}")
     def job(job_id: str) -> Any:
-        return fake.get_job(KEY_ID, job_id) or refusal(404, "no such job")
+        return fake.get_job(TENANT, job_id) or refusal(404, "no such job")
 
     @app.get("/v1/jobs/{job_id}/metrics")
     def metrics(job_id: str) -> dict[str, Any]:
-        assert fake.get_job(KEY_ID, job_id)
+        assert fake.get_job(TENANT, job_id)
         return {"object": "list", "data": fake.history, "has_more": False, "first_id": None, "last_id": None}
 
     @app.get("/v1/jobs/{job_id}/events")
     async def events(job_id: str, request: Request, after: str | None = None) -> Response:
-        assert fake.get_job(KEY_ID, job_id)
+        assert fake.get_job(TENANT, job_id)
         assert request.headers["accept"] == "text/event-stream"
         return StreamingResponse(fake.frames(request, after), media_type="text/event-stream")
 

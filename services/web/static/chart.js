@@ -16,7 +16,7 @@ export class LossChart {
     this.frame = 0;
     element.firstElementChild.textContent = "Drawn from the first report of the trainer on.";
     new ResizeObserver(() => this.schedule()).observe(element);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    addEventListener("themechange", () => {
       this.plot?.destroy();
       this.plot = null;
       this.schedule();
@@ -63,7 +63,7 @@ export class LossChart {
 
 function options(element, width, height) {
   const style = getComputedStyle(element);
-  const colour = (name) => style.getPropertyValue(name).trim();
+  const colour = (name) => colourOf(element, name);
   const axis = {
     stroke: colour("--quiet"),
     font: `12px ${style.fontFamily}`,
@@ -94,4 +94,14 @@ function options(element, width, height) {
       },
     ],
   };
+}
+
+/** What a colour of the theme is by now, as a canvas takes it. */
+export function colourOf(element, name) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  element.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
 }

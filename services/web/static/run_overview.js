@@ -1,72 +1,42 @@
-// One job's panel, live: state, numbers, curve, latest sample. Knows the shapes of /v1's events and of a JobRecord.
+// The overview of a run, live: numbers, curve, latest sample. Knows the shapes of /v1's events and of a JobRecord.
 
 import { getJson } from "./api.js";
 import { LossChart } from "./chart.js";
-import { JobEvents } from "./events.js";
+import { CompletionForm } from "./completion.js";
 import { History } from "./history.js";
+import { run, setText } from "./run.js";
 import { count, decimals, percent, span, visible } from "./text.js";
 
 const HISTORY_POINTS = 2000;
 const TABLE_ROWS = 100;
 const SCORES = ["train_loss", "validation_loss", "bits_per_character"];
-const LIVE_WORDS = { live: "live", waiting: "connection lost, trying again", ended: "ended" };
 
 const byId = (id) => document.getElementById(id);
-const setText = (id, text) => {
-  if (byId(id).textContent !== text) byId(id).textContent = text;
-};
 
-export class JobPanel {
-  constructor(id, onChange) {
-    this.path = `/v1/jobs/${encodeURIComponent(id)}`;
-    this.onChange = onChange;
+class Overview {
+  constructor() {
     this.history = new History();
     this.chart = new LossChart(byId("curve"));
     this.best = null;
     this.sampledAt = [-1, -1];
-    this.events = new JobEvents(id, {
-      onEvent: (event) => this[event.type]?.(event.data, event),
-      onStatus: (status) => setText("live", LIVE_WORDS[status]),
-    });
+    run.on("record", (job) => this.showRecord(job));
+    run.on("metrics", (row) => this.metrics(row));
+    run.on("checkpoint", (data) => this.checkpoint(data));
   }
 
   /** The past first, down-sampled, so that the curve stands at once; then every event. */
   async start() {
-    const past = getJson(`${this.path}/metrics?points=${HISTORY_POINTS}`).catch(() => ({ data: [] })); // events bring it too
-    await this.refresh();
-    for (const row of (await past).data) this.history.add(row);
+    const past = await getJson(`${run.path}/metrics?points=${HISTORY_POINTS}`).catch(() => ({ data: [] })); // events bring it too
+    for (const row of past.data) this.history.add(row);
     this.draw();
     this.tabulate();
-    this.events.follow();
-  }
-
-  async refresh() {
-    const job = await getJson(this.path).catch(() => null); // the next event asks again
-    if (job) this.showRecord(job);
+    await run.follow();
   }
 
   showRecord(job) {
-    this.showState(job.state);
     this.best = job.best?.bits_per_character ?? this.best;
     setText("fact-best", decimals(this.best, 3));
-    const error = job.error ? [job.error.message, job.error.hint].filter(Boolean).join(" ") : "";
-    byId("job-error").hidden = !error;
-    setText("job-error", visible(error));
-  }
-
-  showState(state) {
-    const icon = byId("job-state").querySelector("svg");
-    icon.setAttribute("class", `icon state-${state}`);
-    icon.firstElementChild.setAttribute("href", `#i-${state}`);
-    const word = byId("job-state").querySelector("span");
-    if (word.textContent !== state) word.textContent = state;
-    if (state !== "running") setText("fact-eta", span(null));
-  }
-
-  /** The record says what the state is by now: events also tell of the past. */
-  state() {
-    this.onChange();
-    this.refresh();
+    if (job.state !== "running") setText("fact-eta", span(null));
   }
 
   metrics(row) {
@@ -122,3 +92,6 @@ function sample({ prompt, text }) {
   block.append(asked, visible(text));
   return block;
 }
+
+new CompletionForm(byId("try"));
+await new Overview().start();
