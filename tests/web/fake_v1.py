@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
+from fake_inside import FakeInside, add_inside_routes
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
@@ -75,6 +76,7 @@ class FakeV1:
         self.open_streams = 0
         self.live_keys = {KEY_ID}
         self.is_closing = False
+        self.inside = FakeInside()
         self._streams_changed = threading.Condition()
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -194,6 +196,7 @@ def fake_app(fake: FakeV1) -> FastAPI:
     )
     add_guard(app, fake)
     add_routes(app, fake)
+    add_inside_routes(app, fake.inside)
     return app
 
 
@@ -213,6 +216,10 @@ def add_guard(app: FastAPI, fake: FakeV1) -> None:
 
 
 def add_routes(app: FastAPI, fake: FakeV1) -> None:
+    @app.get("/v1/jobs")
+    def jobs() -> dict[str, Any]:
+        return {"object": "list", "data": fake.jobs, "has_more": False}
+
     @app.get("/v1/jobs/{job_id}")
     def job(job_id: str) -> Any:
         return fake.get_job(TENANT, job_id) or refusal(404, "no such job")
@@ -220,7 +227,13 @@ def add_routes(app: FastAPI, fake: FakeV1) -> None:
     @app.get("/v1/jobs/{job_id}/metrics")
     def metrics(job_id: str) -> dict[str, Any]:
         assert fake.get_job(TENANT, job_id)
-        return {"object": "list", "data": fake.history, "has_more": False, "first_id": None, "last_id": None}
+        return {
+            "object": "list",
+            "data": fake.inside.histories.get(job_id, fake.history),
+            "has_more": False,
+            "first_id": None,
+            "last_id": None,
+        }
 
     @app.get("/v1/jobs/{job_id}/events")
     async def events(job_id: str, request: Request, after: str | None = None) -> Response:

@@ -4,7 +4,7 @@ import { count, percent, visible } from "../text.js";
 import { Plot } from "./plot.js";
 import { View } from "./view.js";
 
-const SHOWN_LENGTHS = [8, 12, 16];
+const SHOWN_LENGTHS = [12, 8];
 
 export class CopyingView extends View {
   constructor(id) {
@@ -20,12 +20,14 @@ export class CopyingView extends View {
     if (!this.has(known.length ? null : nothing)) return;
     const [first] = known;
     const shares = (which, length) => known.map(([at, one]) => [at, one[which][one.lengths.indexOf(length)]]);
-    const lines = SHOWN_LENGTHS.map((length, i) => ({ name: `samples, ${length} in a row`, style: i, points: shares("copied", length) }));
-    const real = { name: "text not trained on, 12 in a row", style: "real", points: shares("held_out", 12) };
+    const pair = (length, style) => [
+      { name: `samples, ${length} in a row`, style, points: shares("copied", length) },
+      { name: `text not trained on, ${length}`, style: `${style} thin`, points: shares("held_out", length) },
+    ];
     this.plot.show({
       x: { words: "step of the checkpoint", short: "step", range: known.length > 1 ? undefined : [0, first[0]] },
       y: { words: "share found in the training text", range: [0, 1] },
-      lines: [real, ...lines],
+      lines: SHOWN_LENGTHS.flatMap(pair),
       rules: step === null ? [] : [{ x: step, words: "this one" }],
     });
     const shown = known.find(([at]) => at === step)?.[1] ?? known.at(-1)[1];

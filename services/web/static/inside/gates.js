@@ -6,6 +6,7 @@ import { View } from "./view.js";
 
 const GATES = { i: "input gate i", f: "forget gate f", o: "output gate o", r: "reset gate r", z: "update gate z" };
 const SHARE = [0, 1];
+const SLOPE = { name: "", style: "quiet", isQuiet: true, points: [[0, 1], [1, 0]] };
 
 export class GatesView extends View {
   constructor(id) {
@@ -21,8 +22,9 @@ export class GatesView extends View {
     for (const [gate, { below, above }] of gates) {
       const points = below.map((share, unit) => [share, above[unit], `unit ${unit}`]);
       this.plots.get(gate).show({
-        x: { words: "share of steps below 0.1", short: "below", range: SHARE },
-        y: { words: "above 0.9", range: SHARE },
+        x: { words: "share of steps nearly shut", short: "shut", range: SHARE },
+        y: { words: "share wide open", range: SHARE },
+        lines: [SLOPE],
         dots: [{ name: GATES[gate], style: 0, points }],
       });
     }

@@ -21,7 +21,7 @@ export class GradientView extends View {
       lines: lines.toSorted((one, other) => Number(other.isQuiet) - Number(one.isQuiet)),
       rules: isBeyond ? [{ x: tbptt_steps, words: `training stops here (${tbptt_steps})` }] : [],
     });
-    const kept = gradient.layers[layer].hidden;
+    const kept = gradient.layers[layer].cell ?? gradient.layers[layer].hidden; // what carries from step to step
     const share = kept[0] > 0 ? kept[lags] / kept[0] : null;
     this.note.textContent = `Of the ${gradient.answer}, mean over ${gradient.positions.length} places. At lag ${lags} it is ${short(share)} of what it is at lag 0.`;
     this.tabulate(() => ({ heads: ["Lag", ...lines.map(({ name }) => name)], rows: rowsOf(lines, lags) }));

@@ -5,7 +5,7 @@ import { short } from "./scale.js";
 import { View } from "./view.js";
 
 const BINS_A_DOUBLING = 2;
-const LONGEST = 4096; // what is longer, or never ends, stands in the last bar
+const LONGEST = 10_000; // what is longer, or never ends, stands in the last bar
 
 export class MemoryView extends View {
   constructor(id) {

@@ -9,6 +9,8 @@ import { extent, scale, short } from "./scale.js";
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = { left: 52, right: 14, top: 12, bottom: 38 };
 const HEIGHT = 230;
+const LETTER_WIDTH = 6.5;
+const NOTHING = [0.1, 1]; // an axis of no values, be it a log one
 
 export class Plot {
   constructor(element, label) {
@@ -47,8 +49,8 @@ export class Plot {
       ys.push(0, bar.y);
     }
     const inner = { width: width - MARGIN.left - MARGIN.right, height: HEIGHT - MARGIN.top - MARGIN.bottom };
-    const across = scale(x.range ?? extent(xs, x.isLog) ?? [0, 1], x.isLog);
-    const up = scale(y.range ?? extent(ys, y.isLog) ?? [0, 1], y.isLog);
+    const across = scale(x.range ?? extent(xs, x.isLog) ?? NOTHING, { isLog: x.isLog, isTight: true });
+    const up = scale(y.range ?? extent(ys, y.isLog) ?? NOTHING, { isLog: y.isLog });
     this.place = {
       x: (value) => at(across.place(value), (share) => MARGIN.left + share * inner.width),
       y: (value) => at(up.place(value), (share) => MARGIN.top + (1 - share) * inner.height),
@@ -60,7 +62,7 @@ export class Plot {
       ...this.axes(across, up, x, y, width),
       ...bars.map((bar) => this.bar(bar)),
       ...rules.flatMap((rule) => this.rule(rule)),
-      ...lines.filter(({ band }) => band).map((line) => this.band(line)),
+      ...lines.filter(({ band }) => band?.length).map((line) => this.band(line)),
       ...lines.map((line) => this.line(line)),
       ...dots.flatMap((one) => this.dots(one)),
       this.cursor,
@@ -79,7 +81,9 @@ export class Plot {
     }
     const room = Math.ceil((across.ticks.length * 44) / this.inner.width);
     for (const [value, words] of across.ticks.filter((_, i) => i % room === 0)) {
-      parts.push(draw("text", { class: "plot-tick", x: this.place.x(value), y: bottom + 16, "text-anchor": "middle" }, words));
+      const left = this.place.x(value);
+      const isLast = left > width - MARGIN.right - 8; // or it would hang over the edge
+      parts.push(draw("text", { class: "plot-tick", x: isLast ? width - 2 : left, y: bottom + 16, "text-anchor": isLast ? "end" : "middle" }, words));
     }
     const middle = MARGIN.left + this.inner.width / 2;
     parts.push(draw("text", { class: "plot-words", x: middle, y: HEIGHT - 5, "text-anchor": "middle" }, x.words));
@@ -120,7 +124,7 @@ export class Plot {
 
   rule({ x, words }) {
     const left = this.place.x(x);
-    const isFar = left > MARGIN.left + this.inner.width * 0.6;
+    const isFar = left + words.length * LETTER_WIDTH > MARGIN.left + this.inner.width;
     const text = { class: "plot-words", x: left + (isFar ? -6 : 6), y: MARGIN.top + 10, "text-anchor": isFar ? "end" : "start" };
     return [
       draw("line", { class: "plot-rule", x1: left, x2: left, y1: MARGIN.top, y2: MARGIN.top + this.inner.height }),

@@ -1,5 +1,7 @@
 // Numbers to places on an axis, and the numbers worth writing beside it. Knows no drawing.
 
+import { count } from "../text.js";
+
 const RAISED = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 const MOST_TICKS = 6;
 
@@ -14,14 +16,16 @@ export function extent(values, isLog = false) {
   return low <= high ? [low, high] : null;
 }
 
-/** A function from values to 0..1, with `ticks` of [value, words]; `place` of what cannot be drawn is null. */
-export function scale([low, high], isLog = false) {
+/** A function from values to 0..1, with `ticks` of [value, words]; `place` of what cannot be drawn is null.
+ * It reaches from one round number to another, or, where `isTight`, no further than the values. */
+export function scale([low, high], { isLog = false, isTight = false } = {}) {
   if (isLog) return logScale(low, high);
   const step = niceStep((high - low || Math.abs(high) || 1) / MOST_TICKS);
-  const from = Math.floor(low / step + 1e-9) * step;
-  const to = Math.max(Math.ceil(high / step - 1e-9) * step, from + step);
+  const [first, last] = [Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step];
+  const isExact = isTight && high > low;
+  const [from, to] = isExact ? [low, high] : [first, Math.max(last, first + step)];
   const ticks = [];
-  for (let i = 0; i <= Math.round((to - from) / step); i += 1) ticks.push(from + i * step);
+  for (let i = 0; first + i * step <= to + step * 1e-9; i += 1) if (first + i * step >= from - step * 1e-9) ticks.push(first + i * step);
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   return {
     place: (value) => (Number.isFinite(value) ? (value - from) / (to - from) : null),
@@ -57,5 +61,6 @@ export function short(value) {
     const power = Math.floor(Math.log10(size));
     return `${(value / 10 ** power).toFixed(1)} × 10${raised(power)}`;
   }
-  return String(Number(value.toPrecision(3)));
+  const rounded = Number(value.toPrecision(3));
+  return size >= 1000 ? count(rounded) : String(rounded);
 }

@@ -23,7 +23,7 @@ export class SurprisalView extends View {
     const mean = known.reduce((sum, { bits }) => sum + bits, 0) / known.length;
     const unit = areBytes(this.symbols.map(({ name }) => name)) ? "byte" : "character";
     const number = document.createElement("b");
-    number.textContent = decimals(mean, 3);
+    number.textContent = decimals(mean, 2); // of four digits that are kept of each
     this.note.replaceChildren(number, ` bits per ${unit} on average `, legend("0", MOST_BITS_WORDS));
     const looked = this.text.looked;
     this.text.show(this.symbols.map(({ name, bits, top }) => ({ name, heat: heatOf(bits), words: heard(name, bits, top) })));

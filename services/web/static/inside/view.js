@@ -8,7 +8,7 @@ export class View {
     this.body = this.section.querySelector(".view-body");
     this.words = this.section.querySelector(".view-nothing");
     this.note = this.section.querySelector(".view-note");
-    this.details = this.section.querySelector("details");
+    this.details = this.section.querySelector(":scope > details");
   }
 
   /** Says why there is nothing; null: there is something. Returns whether there is. */
