@@ -8,7 +8,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -18,6 +19,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from rnncore.spec import JobSpec, ModelSpec
+from services.jobqueue.listing import JobQuery, Listing
 from services.jobqueue.records import JobRecord, JobState, Progress, Scores
 from services.web import pages, sessions
 from services.web.site import Holder, Sources
@@ -26,6 +28,7 @@ SECRET = b"a secret of the tests"
 KEY = "unroll-key-of-the-tests"
 KEY_ID = "key-1"
 TENANT = "tenant-1"
+DATASET = "ds-" + "0" * 32
 SCOPES = frozenset({"read", "train", "sample"})
 
 
@@ -35,7 +38,7 @@ def job_record(job_id: str = "job-1", **changes: Any) -> JobRecord:
     fields: dict[str, Any] = {
         "id": job_id,
         "state": JobState.RUNNING,
-        "spec": JobSpec(dataset="ds-" + "0" * 32, name=name, model=ModelSpec(cell="lstm", hidden_size=320)),
+        "spec": JobSpec(dataset=DATASET, name=name, model=ModelSpec(cell="lstm", hidden_size=320)),
         "tenant": TENANT,
         "created_at": time.time() - 200,
         "progress": Progress(step=2100, characters=4_300_800, ratio=0.42, eta_seconds=135, characters_per_second=51234),
@@ -67,6 +70,9 @@ class FakeV1:
 
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
+        self.datasets = {DATASET: "shakespeare.txt"}
+        self.queries: list[JobQuery] = []
+        self.watched: list[list[str]] = []
         self.history: list[dict[str, Any]] = []
         self.events: list[dict[str, Any] | None] = []
         self.completion: list[str | dict[str, Any]] = ["Once ", "upon ", "a time."]
@@ -107,6 +113,25 @@ class FakeV1:
         with self._streams_changed:
             self.open_streams += change
             self._streams_changed.notify_all()
+
+    def find_jobs(self, tenant: str, query: JobQuery) -> Listing:
+        """What the real listing would find by state, by pages; each question is kept."""
+        self.queries.append(query)
+        own = [job for job in self.jobs if job.tenant == tenant]
+        found = [job for job in own if query.state in (None, job.state)]
+        first = (query.page - 1) * query.size
+        return Listing(found[first : first + query.size], len(found), Counter(job.state for job in own), len(own))
+
+    async def changes(self, tenant: str, job_ids: Sequence[str]) -> AsyncIterator[list[str]]:
+        """Tells that something changed whenever the test says so."""
+        self.watched.append(list(job_ids))
+        self._count_stream(1)
+        try:
+            while not self.is_closing:
+                await self.next_change()
+                yield list(job_ids)
+        finally:
+            self._count_stream(-1)
 
     def get_job(self, tenant: str, job_id: str) -> JobRecord | None:
         return next((job for job in self.jobs if job.id == job_id and tenant == job.tenant), None)
@@ -189,7 +214,9 @@ def fake_app(fake: FakeV1) -> FastAPI:
                 version="9.8.7",
                 check_key=lambda raw: KEY_ID if raw == KEY else None,
                 holder=lambda key_id: Holder(TENANT, SCOPES) if key_id in fake.live_keys else None,
-                list_jobs=lambda _: fake.jobs,
+                find_jobs=fake.find_jobs,
+                names_of_datasets=lambda ids: {each: fake.datasets[each] for each in ids if each in fake.datasets},
+                changes=fake.changes,
                 get_job=fake.get_job,
             )
         ).router
