@@ -4,11 +4,11 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from services.web import login, run, runs
+from services.web import login, playground, run, runs
 from services.web.site import HERE, NavEntry, Site, Sources
 
-_NAVIGATION = (NavEntry("Runs", "/", under=("jobs",)),)
-_PAGES = (login, runs, run)
+_NAVIGATION = (NavEntry("Runs", "/", under=("jobs",)), NavEntry("Playground", "/playground"))
+_PAGES = (login, runs, run, playground)
 
 
 def site(sources: Sources) -> Site:

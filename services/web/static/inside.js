@@ -107,6 +107,7 @@ class Inside {
     setText("step-words", words);
     const bits = bits_per_character === null ? "" : ` · ${decimals(bits_per_character, 3)} bits per character in validation`;
     setText("step-note", `${number + 1} of ${this.checkpoints.length}${bits}${is_best ? " · the best" : ""}`);
+    byId("write-with").href = `/playground?model=${encodeURIComponent(`${run.id}:step-${step}`)}`;
     byId("step-back").disabled = number === 0;
     byId("step-on").disabled = number === this.checkpoints.length - 1;
     if (!isQuiet || this.unit !== null) this.keep();

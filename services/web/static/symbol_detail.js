@@ -24,8 +24,8 @@ export function heard(name, bits, top) {
   return `${spoken(name)}, ${cost}${first}`;
 }
 
-/** Draws into `element`. With `onChoose(symbol)` the alternatives are buttons. */
-export function showDetail(element, { name, bits, top }, onChoose = null) {
+/** Draws into `element`. With `onChoose(symbol)` the alternatives are buttons; `words` stand where nothing was measured. */
+export function showDetail(element, { name, bits, top }, onChoose = null, words = "nothing came before it") {
   const head = document.createElement("div");
   head.className = "detail-head";
   const symbol = document.createElement("span");
@@ -33,7 +33,7 @@ export function showDetail(element, { name, bits, top }, onChoose = null) {
   symbol.textContent = spoken(name);
   const cost = document.createElement("span");
   cost.textContent =
-    bits === null ? "nothing came before it" : `${decimals(bits, 2)} bits, probability ${percentage(2 ** -bits)}`;
+    bits === null ? words : `${decimals(bits, 2)} bits, probability ${percentage(2 ** -bits)}`;
   head.append(symbol, cost);
   const list = document.createElement("ul");
   list.className = "alternatives";

@@ -46,7 +46,8 @@ export class Spelling {
   }
 }
 
-/** Draws symbols into `element`. `onLook(place)` is called for what is pointed at or focused, `onPick` on Enter or click. */
+/** Draws symbols into `element`. `onLook(place, isFocused)` is called for what is pointed at or focused,
+ * `onPick(place)` on Enter or click. */
 export class SymbolText {
   constructor(element, { onLook, onPick = () => {} }) {
     this.element = element;
@@ -56,7 +57,7 @@ export class SymbolText {
     element.setAttribute("role", "listbox");
     element.setAttribute("aria-orientation", "horizontal");
     element.addEventListener("keydown", (event) => this.key(event));
-    element.addEventListener("focusin", (event) => this.look(this.placeOf(event.target)));
+    element.addEventListener("focusin", (event) => this.look(this.placeOf(event.target), true));
     element.addEventListener("pointerover", (event) => this.look(this.placeOf(event.target)));
     element.addEventListener("click", (event) => {
       const place = this.placeOf(event.target);
@@ -108,12 +109,12 @@ export class SymbolText {
     return place < 0 ? null : place;
   }
 
-  look(place) {
-    if (place === null || place === this.looked) return;
+  look(place, isFocused = false) {
+    if (place === null || (place === this.looked && !isFocused)) return;
     this.spans[this.looked]?.setAttribute("aria-selected", "false");
     this.spans[place].setAttribute("aria-selected", "true");
     this.looked = place;
-    this.onLook(place);
+    this.onLook(place, isFocused);
   }
 
   /** The one symbol that Tab reaches. */
