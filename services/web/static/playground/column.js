@@ -9,6 +9,7 @@ import { PredictForm } from "./predict.js";
 import { Writing } from "./writing.js";
 
 const ALTERNATIVES = 5;
+const HINT = "Point at a symbol, or walk to one with the arrow keys, to see what else might have come; choose another to go on with it.";
 
 export class Column {
   /** `settings()` reads the form for all columns; `onChange` when another model is named or a task becomes known;
@@ -131,7 +132,7 @@ export class Column {
     this.looked = null;
     this.refuse(null);
     this.fork.hidden = true;
-    this.detail.replaceChildren();
+    this.detail.textContent = HINT;
     this.writes.hidden = false;
     this.element.querySelector(".written").hidden = false;
     this.output.setAttribute("aria-busy", "true");
