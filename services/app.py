@@ -231,6 +231,7 @@ def _pages(rooms: Rooms, listing: JobListing) -> Site:
             names_of_datasets=listing.names_of_datasets,
             changes=lambda tenant, ids: rooms.events.changes(tenant, ids, wait_seconds=_CHANGES_SECONDS),
             get_job=get_job,
+            checkpoints=rooms.queue.checkpoints,
         )
     )
 

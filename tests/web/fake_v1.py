@@ -15,11 +15,11 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from rnncore.spec import JobSpec, ModelSpec
 from services.jobqueue.listing import JobQuery, Listing
-from services.jobqueue.records import JobRecord, JobState, Progress, Scores
+from services.jobqueue.records import Checkpoint, JobRecord, JobState, Progress, Scores
 from services.web import pages, sessions
 from services.web.site import Holder, Sources
 
@@ -70,8 +70,13 @@ class FakeV1:
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
         self.datasets = {DATASET: "shakespeare.txt"}
+        self.checkpoints: list[Checkpoint] = []
         self.queries: list[JobQuery] = []
         self.watched: list[list[str]] = []
+        self.samples: list[dict[str, Any]] = []
+        self.log: list[str] = []
+        self.refusals: dict[str, JSONResponse] = {}
+        self.sent: list[tuple[str, str]] = []
         self.history: list[dict[str, Any]] = []
         self.events: list[dict[str, Any] | None] = []
         self.completion: list[str | dict[str, Any]] = ["Once ", "upon ", "a time."]
@@ -216,6 +221,7 @@ def fake_app(fake: FakeV1) -> FastAPI:
                 names_of_datasets=lambda ids: {each: fake.datasets[each] for each in ids if each in fake.datasets},
                 changes=fake.changes,
                 get_job=fake.get_job,
+                checkpoints=lambda _, __: fake.checkpoints,
             )
         ).router
     )
@@ -234,7 +240,7 @@ def add_guard(app: FastAPI, fake: FakeV1) -> None:
             if sessions.verify(SECRET, cookie, time.time()) is None:
                 return refusal(401, "no session")
             token = request.headers.get(sessions.CSRF_HEADER, "")
-            if request.method == "POST" and not sessions.csrf_matches(SECRET, cookie, token):
+            if request.method in ("POST", "DELETE") and not sessions.csrf_matches(SECRET, cookie, token):
                 return refusal(403, "no CSRF token")
         return await call_next(request)
 
@@ -248,6 +254,26 @@ def add_routes(app: FastAPI, fake: FakeV1) -> None:
     def metrics(job_id: str) -> dict[str, Any]:
         assert fake.get_job(TENANT, job_id)
         return {"object": "list", "data": fake.history, "has_more": False, "first_id": None, "last_id": None}
+
+    @app.get("/v1/jobs/{job_id}/samples")
+    def samples(job_id: str) -> dict[str, Any]:
+        assert fake.get_job(TENANT, job_id)
+        return {"object": "list", "data": fake.samples, "has_more": False, "first_id": None, "last_id": None}
+
+    @app.get("/v1/jobs/{job_id}/logs")
+    def logs(job_id: str, after: int = 0) -> Response:
+        assert fake.get_job(TENANT, job_id)
+        return PlainTextResponse("".join(f"{line}\n" for line in fake.log[after:]))
+
+    @app.post("/v1/jobs/{job_id}/{action}")
+    def act(job_id: str, action: str) -> Any:
+        fake.sent.append((action, job_id))
+        return fake.refusals.get(action) or fake.get_job(TENANT, job_id)
+
+    @app.delete("/v1/jobs/{job_id}")
+    def delete(job_id: str) -> Any:
+        fake.sent.append(("delete", job_id))
+        return {"id": job_id, "object": "job", "deleted": True}
 
     @app.get("/v1/jobs/{job_id}/events")
     async def events(job_id: str, request: Request, after: str | None = None) -> Response:
