@@ -4,11 +4,11 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from services.web import login, run, runs
+from services.web import compare, login, run, runs, submit
 from services.web.site import HERE, NavEntry, Site, Sources
 
-_NAVIGATION = (NavEntry("Runs", "/", under=("jobs",)),)
-_PAGES = (login, runs, run)
+_NAVIGATION = (NavEntry("Runs", "/", under=("jobs", "submit", "compare")),)
+_PAGES = (login, runs, run, submit, compare)
 
 
 def site(sources: Sources) -> Site:

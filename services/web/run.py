@@ -68,7 +68,7 @@ def _config(_: Site, __: Visitor, job: JobRecord) -> dict[str, Any]:
     fields = flat(job.spec)
     defaults = flat(JobSpec(dataset=job.spec.dataset, task=job.spec.task))
     rows = [(name, value, defaults.get(name)) for name, value in fields.items()]
-    body = json.dumps(job.spec.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    body = json.dumps(job.spec.model_dump(mode="json"), indent=2)
     return {"rows": rows, "body": body, "command": command(fields, defaults)}
 
 
@@ -92,8 +92,8 @@ def command(fields: dict[str, Any], defaults: dict[str, Any]) -> str:
     for name, value in fields.items():
         if name == "dataset" or value == defaults.get(name):
             continue
-        if name in _FLAGS and value is not None:
+        if name in _FLAGS and value is not None and str(value).isprintable():
             words += ["--" + name.rpartition(".")[2].replace("_", "-"), str(value)]
         else:
-            words += ["--set", f"{name}={json.dumps(value, ensure_ascii=False)}"]
+            words += ["--set", f"{name}={json.dumps(value)}"]
     return shlex.join(words)

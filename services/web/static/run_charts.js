@@ -2,9 +2,9 @@
 
 import { getJson } from "./api.js";
 import { Chart, precise } from "./chart.js";
+import { ChartView } from "./chart_view.js";
 import { byId, tableRow } from "./dom.js";
 import { always, History, metric, positive, smoothed, validated } from "./history.js";
-import { X_AXES } from "./loss_axes.js";
 import { run } from "./run.js";
 import { count } from "./text.js";
 
@@ -47,50 +47,6 @@ const ofMetric = (name) => ({
   best: GROWING.test(name) ? HIGHER_IS_BETTER : LOWER_IS_BETTER,
   series: [{ label: "Validation", colour: "--accent", of: metric(name), kind: "points" }],
 });
-
-/** How the curves are drawn, as the form and the address say. */
-class View {
-  constructor(onChange) {
-    this.form = byId("view");
-    const asked = new URLSearchParams(location.search);
-    const { x, smooth, logx, logy } = this.form.elements;
-    if (asked.get("x") in X_AXES) x.value = asked.get("x");
-    if (asked.has("smooth")) smooth.value = asked.get("smooth");
-    logx.checked = asked.has("logx");
-    logy.checked = asked.has("logy");
-    this.form.addEventListener("submit", (event) => event.preventDefault());
-    this.form.addEventListener("input", (event) => {
-      this.keep();
-      onChange(event.target.name);
-    });
-    this.read();
-  }
-
-  read() {
-    const { x, smooth, logx, logy } = this.form.elements;
-    Object.assign(this, { x: x.value, smooth: Number(smooth.value), logx: logx.checked, logy: logy.checked });
-    byId("smooth-value").textContent = this.smooth.toFixed(2);
-  }
-
-  keep() {
-    this.read();
-    const told = new URLSearchParams();
-    if (this.x !== "step") told.set("x", this.x);
-    if (this.smooth !== 0.6) told.set("smooth", this.smooth);
-    if (this.logx) told.set("logx", 1);
-    if (this.logy) told.set("logy", 1);
-    history.replaceState(null, "", `${location.pathname}${told.size ? `?${told}` : ""}`);
-  }
-
-  /** Wall time is not known of every run, nor how much one pass reads. */
-  offer(rows) {
-    for (const option of this.form.elements.x.options) option.disabled = !rows.isEmpty && !rows.has(option.value);
-  }
-
-  xAxis() {
-    return { ...X_AXES[this.x], isLog: this.logx };
-  }
-}
 
 class Panel {
   constructor(about, board) {
@@ -177,7 +133,7 @@ class Board {
     this.history = new History();
     this.panels = new Map();
     this.isZooming = false;
-    this.view = new View((name) => this.changed(name));
+    this.view = new ChartView((name) => this.changed(name));
     byId("unzoom").addEventListener("click", () => this.zoomed(null, null));
     run.on("metrics", (row) => {
       this.history.add(row);
@@ -212,7 +168,7 @@ class Board {
     if (this.history.isEmpty) return;
     byId("no-points")?.remove();
     if (isValidated) this.addPanels();
-    this.view.offer(this.history);
+    this.view.offer([this.history]);
     for (const panel of this.panels.values()) panel.draw();
   }
 
