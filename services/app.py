@@ -60,6 +60,7 @@ _PLACES = ("body", "query", "path", "header")
 _THREADS = 64
 _ANSWERS_AT_ONCE = 64
 _CHANGES_SECONDS = 1.0
+_DATASETS_ON_PAGE = 200
 _STOP_SECONDS = 3
 
 
@@ -231,6 +232,8 @@ def _pages(rooms: Rooms, listing: JobListing) -> Site:
             names_of_datasets=listing.names_of_datasets,
             changes=lambda tenant, ids: rooms.events.changes(tenant, ids, wait_seconds=_CHANGES_SECONDS),
             get_job=get_job,
+            checkpoints=rooms.queue.checkpoints,
+            datasets=lambda tenant: rooms.queue.datasets(tenant, limit=_DATASETS_ON_PAGE)[0],
         )
     )
 

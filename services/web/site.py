@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rnncore.errors import UnrollError
 from services.faults import error_answer
 from services.jobqueue.listing import JobQuery, Listing
-from services.jobqueue.records import JobRecord
+from services.jobqueue.records import Checkpoint, Dataset, JobRecord
 from services.web import sessions, text
 
 HERE = Path(__file__).parent
@@ -70,6 +70,8 @@ class Sources:
     names_of_datasets: Callable[[Iterable[str]], Mapping[str, str]]
     changes: Callable[[str, Sequence[str]], AsyncIterator[list[str]]]
     get_job: Callable[[str, str], JobRecord | None]
+    checkpoints: Callable[[str, str], Sequence[Checkpoint]]
+    datasets: Callable[[str], Sequence[Dataset]]
     clock: Callable[[], float] = time.time
 
 

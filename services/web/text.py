@@ -3,6 +3,8 @@
 `static/text.js` says the same in the browser; a test holds the two together.
 """
 
+import datetime as dt
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -109,3 +111,23 @@ def waits(place: QueuePlace) -> str:
     """Why a queued job waits, and until when: `place 3: every worker is taken, starts in about 2 min`."""
     said = f"place {place.position}: {_REASONS[place.reason]}"
     return said if place.eta_seconds is None else f"{said}, starts in about {span(place.eta_seconds)}"
+
+
+def moment(at: float | None) -> str:
+    """`2026-11-25 19:33:53 UTC`."""
+    return NOTHING if at is None else f"{dt.datetime.fromtimestamp(at, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def size(num_bytes: int) -> str:
+    """`812 B`, `1.5 MB`."""
+    number = float(num_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+
+
+def plain(value: object) -> str:
+    """A value of a spec, in one line: JSON, but a text as it is."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -26,7 +26,6 @@ class FakeInside:
 
     def __init__(self) -> None:
         self.seen: dict[str, dict[int, Seen]] = {}
-        self.histories: dict[str, list[dict[str, Any]]] = {}
         self.look: Callable[[dict[str, Any]], Seen | JSONResponse] = lambda _: {}
         self.asked: list[dict[str, Any]] = []
 

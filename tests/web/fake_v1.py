@@ -17,11 +17,11 @@ import uvicorn
 from fake_inside import FakeInside, add_inside_routes
 from fake_models import FakeModels, add_model_routes
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from rnncore.spec import JobSpec, ModelSpec
 from services.jobqueue.listing import JobQuery, Listing
-from services.jobqueue.records import JobRecord, JobState, Progress, Scores
+from services.jobqueue.records import Checkpoint, Dataset, JobRecord, JobState, Progress, Scores
 from services.web import pages, sessions
 from services.web.site import Holder, Sources
 
@@ -72,8 +72,17 @@ class FakeV1:
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
         self.datasets = {DATASET: "shakespeare.txt"}
+        self.stored: list[Dataset] = []
+        self.submitted: list[dict[str, Any]] = []
+        self.uploads: list[tuple[dict[str, str], bytes]] = []
+        self.checkpoints: list[Checkpoint] = []
         self.queries: list[JobQuery] = []
         self.watched: list[list[str]] = []
+        self.samples: list[dict[str, Any]] = []
+        self.log: list[str] = []
+        self.refusals: dict[str, JSONResponse] = {}
+        self.histories: dict[str, list[dict[str, Any]]] = {}
+        self.sent: list[tuple[str, str]] = []
         self.history: list[dict[str, Any]] = []
         self.events: list[dict[str, Any] | None] = []
         self.completion: list[str | dict[str, Any]] = ["Once ", "upon ", "a time."]
@@ -195,8 +204,8 @@ def frame(event: dict[str, Any] | None) -> str:
     return f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
 
 
-def refusal(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": "x", "param": None, "code": None}}, status)
+def refusal(status: int, message: str, param: str | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "type": "x", "param": param, "code": None}}, status)
 
 
 def fake_app(fake: FakeV1) -> FastAPI:
@@ -220,6 +229,8 @@ def fake_app(fake: FakeV1) -> FastAPI:
                 names_of_datasets=lambda ids: {each: fake.datasets[each] for each in ids if each in fake.datasets},
                 changes=fake.changes,
                 get_job=fake.get_job,
+                datasets=lambda _: fake.stored,
+                checkpoints=lambda _, __: fake.checkpoints,
             )
         ).router
     )
@@ -240,7 +251,7 @@ def add_guard(app: FastAPI, fake: FakeV1) -> None:
             if sessions.verify(SECRET, cookie, time.time()) is None:
                 return refusal(401, "no session")
             token = request.headers.get(sessions.CSRF_HEADER, "")
-            if request.method == "POST" and not sessions.csrf_matches(SECRET, cookie, token):
+            if request.method in ("POST", "DELETE") and not sessions.csrf_matches(SECRET, cookie, token):
                 return refusal(403, "no CSRF token")
         return await call_next(request)
 
@@ -255,15 +266,41 @@ def add_routes(app: FastAPI, fake: FakeV1) -> None:
         return fake.get_job(TENANT, job_id) or refusal(404, "no such job")
 
     @app.get("/v1/jobs/{job_id}/metrics")
-    def metrics(job_id: str) -> dict[str, Any]:
+    def metrics(job_id: str, after: int = 0) -> dict[str, Any]:
         assert fake.get_job(TENANT, job_id)
-        return {
-            "object": "list",
-            "data": fake.inside.histories.get(job_id, fake.history),
-            "has_more": False,
-            "first_id": None,
-            "last_id": None,
-        }
+        rows = [row for row in fake.histories.get(job_id, fake.history) if row["step"] > after]
+        return {"object": "list", "data": rows, "has_more": False, "first_id": None, "last_id": None}
+
+    @app.get("/v1/jobs/{job_id}/samples")
+    def samples(job_id: str) -> dict[str, Any]:
+        assert fake.get_job(TENANT, job_id)
+        return {"object": "list", "data": fake.samples, "has_more": False, "first_id": None, "last_id": None}
+
+    @app.get("/v1/jobs/{job_id}/logs")
+    def logs(job_id: str, after: int = 0) -> Response:
+        assert fake.get_job(TENANT, job_id)
+        return PlainTextResponse("".join(f"{line}\n" for line in fake.log[after:]))
+
+    @app.post("/v1/jobs")
+    async def submit(request: Request) -> Any:
+        fake.submitted.append(await request.json())
+        return fake.refusals.get("submit") or fake.jobs[0]
+
+    @app.post("/v1/datasets")
+    async def upload(request: Request) -> Any:
+        fake.uploads.append((dict(request.query_params), await request.body()))
+        name, kind = request.query_params["name"], request.query_params["kind"]
+        return fake.refusals.get("upload") or {"id": DATASET, "name": name, "kind": kind}
+
+    @app.post("/v1/jobs/{job_id}/{action}")
+    def act(job_id: str, action: str) -> Any:
+        fake.sent.append((action, job_id))
+        return fake.refusals.get(action) or fake.get_job(TENANT, job_id)
+
+    @app.delete("/v1/jobs/{job_id}")
+    def delete(job_id: str) -> Any:
+        fake.sent.append(("delete", job_id))
+        return {"id": job_id, "object": "job", "deleted": True}
 
     @app.get("/v1/jobs/{job_id}/events")
     async def events(job_id: str, request: Request, after: str | None = None) -> Response:

@@ -309,7 +309,7 @@ def test_networks_on_the_same_data_stand_with_their_seeds_and_spread(visit: Visi
         other_data,
     ]
     for number in (1, 2, 3):
-        fake.inside.histories[f"job-{number}"] = [metrics_row(10, validation=number * math.log(2))]
+        fake.histories[f"job-{number}"] = [metrics_row(10, validation=number * math.log(2))]
     page = opened(visit, fake, {10: seen()})
     expect(page.locator("#cells .view-note")).to_contain_text("It takes 5 seeds of each")
     assert page.locator(".runs-chosen bdi").all_text_contents() == ["lstm 1", "lstm 2", "gru 1"]

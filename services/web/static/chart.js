@@ -170,6 +170,7 @@ function drawMarks(plot, marks, colour, font) {
   ctx.strokeStyle = colour;
   ctx.fillStyle = colour;
   ctx.font = font.replace("12px", `${11 * devicePixelRatio}px`);
+  ctx.textAlign = "left";
   ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
   for (const { x, label } of marks) {
     const at = plot.valToPos(x, "x", true);
@@ -186,9 +187,9 @@ function drawMarks(plot, marks, colour, font) {
 /** A number on an axis: `0.004`, `1.5`, `2e-7`, `1,200`. */
 export function shortest(value) {
   const size = Math.abs(value);
-  if (size >= 1000 && Number.isInteger(value)) return count(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential().replace("e+", "e");
-  return String(Number(value.toPrecision(6)));
+  const rounded = Number(value.toPrecision(4));
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return rounded.toExponential().replace("e+", "e");
+  return size >= 1000 ? count(rounded) : String(rounded);
 }
 
 /** A value of a curve: three decimals, or as many digits where it is small. */

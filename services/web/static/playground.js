@@ -1,6 +1,8 @@
 // The playground: one prompt and one set of settings, up to four models beside one another. The address names them.
 
 import { getJson, sentence } from "./api.js";
+import { byId } from "./dom.js";
+import "./copying.js";
 import { legend } from "./symbols.js";
 import { Column } from "./playground/column.js";
 import { WrittenHistory } from "./playground/history.js";
@@ -10,8 +12,6 @@ import { toast } from "./toasts.js";
 const MOST_COLUMNS = 4;
 const MODELS_ASKED = 100;
 const NUMBERS = ["max_tokens", "temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty"];
-
-const byId = (id) => document.getElementById(id);
 
 class Playground {
   constructor() {

@@ -11,6 +11,8 @@ import { Writing } from "./writing.js";
 const ALTERNATIVES = 5;
 const HINT = "Point at a symbol, or walk to one with the arrow keys, to see what else might have come; choose another to go on with it.";
 
+let number = 0; // of the blocks that can be copied
+
 export class Column {
   /** `settings()` reads the form for all columns; `onChange` when another model is named or a task becomes known;
    * `onWritten(entry)` when a text has ended. */
@@ -32,8 +34,10 @@ export class Column {
     this.model.addEventListener("change", () => this.name());
     find(".remove").addEventListener("click", () => onRemove(this));
     find(".go-on").addEventListener("click", () => this.goOn());
-    find(".copy-curl").addEventListener("click", () => this.copy("curl"));
-    find(".copy-python").addEventListener("click", () => this.copy("python"));
+    for (const language of ["curl", "python"]) {
+      find(`pre.${language}`).id = `${language}-${(number += 1)}`;
+      find(`.copy-${language}`).dataset.copy = find(`pre.${language}`).id;
+    }
     this.fork.addEventListener("click", () => this.forkAt(this.pinned ?? this.looked));
     this.code.addEventListener("toggle", () => this.showCode());
   }
@@ -195,19 +199,8 @@ export class Column {
     else if (this.task === "language_model" || this.task === null) this.asked = null;
     if (!this.code.open) return;
     const { path: at, call, request: body, show } = this.codes();
-    this.code.querySelector(".curl").textContent = asCurl(at, body, location.origin);
-    this.code.querySelector(".python").textContent = asPython(call, body, show);
-  }
-
-  async copy(name) {
-    const block = this.code.querySelector(`.${name}`);
-    try {
-      await navigator.clipboard.writeText(block.textContent);
-      this.code.querySelector(".copied").textContent = "Copied.";
-    } catch {
-      getSelection().selectAllChildren(block); // no clipboard without https: the next key press copies
-      this.code.querySelector(".copied").textContent = "Marked: copy it with Ctrl-C.";
-    }
+    this.code.querySelector("pre.curl").textContent = asCurl(at, body, location.origin);
+    this.code.querySelector("pre.python").textContent = asPython(call, body, show);
   }
 }
 
