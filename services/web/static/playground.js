@@ -81,7 +81,7 @@ class Playground {
     byId("add-model").hidden = this.columns.length >= MOST_COLUMNS;
     for (const { element } of this.columns) element.querySelector(".remove").hidden = this.columns.length < 2;
     // Models that answer instead of writing on have a form of their own.
-    this.form.hidden = this.columns.length > 0 && this.columns.every(({ task }) => task !== null && task !== "language_model");
+    this.form.hidden = this.columns.length > 0 && this.columns.every(({ answers }) => answers);
     const address = new URL(location.href);
     address.searchParams.delete("model");
     for (const { model } of this.columns) if (model.value.trim()) address.searchParams.append("model", model.value.trim());
@@ -100,7 +100,7 @@ class Playground {
 
   write() {
     const prompt = this.form.prompt.value.replaceAll("\r\n", "\n");
-    for (const column of this.columns) if (column.task === "language_model") column.write(prompt);
+    for (const column of this.columns) if (column.model.value.trim() && !column.answers) column.write(prompt);
   }
 
   stop() {

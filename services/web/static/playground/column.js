@@ -52,6 +52,7 @@ export class Column {
       try {
         const { job, step, bits_per_character } = await getJson(`/v1/models/${encodeURIComponent(model)}`);
         const { spec } = await getJson(`/v1/jobs/${encodeURIComponent(job)}`);
+        if (model !== this.model.value.trim()) return; // another was named meanwhile
         this.task = spec.task;
         const parts = [spec.name ? visible(spec.name) : null, `${spec.model.cell} ${spec.model.hidden_size}x${spec.model.num_layers}`, `step ${step}`];
         if (bits_per_character !== null) parts.push(`${decimals(bits_per_character, 3)} bits per character`);
@@ -60,9 +61,14 @@ export class Column {
         this.refuse(error);
       }
     }
-    this.writes.hidden = this.task !== null && this.task !== "language_model";
+    this.writes.hidden = this.answers;
     this.predict.show(this.task);
     this.onChange();
+  }
+
+  /** Whether the model is known to answer inputs, and not to write on. */
+  get answers() {
+    return this.task !== null && this.task !== "language_model";
   }
 
   get isRunning() {
@@ -105,7 +111,8 @@ export class Column {
     this.running = null;
     this.output.setAttribute("aria-busy", "false");
     this.element.querySelector(".go-on").disabled = !this.writing.symbols.length;
-    this.onWritten({ model: this.model.value, prompt: this.writing.segments[0].prompt, text: this.writing.text() ?? this.writing.written() });
+    const { segments } = this.writing;
+    if (segments.some(({ symbols }) => symbols.length)) this.onWritten({ model: this.model.value, prompt: segments[0].prompt, text: this.writing.text() ?? this.writing.written() });
     this.onChange();
   }
 
@@ -125,8 +132,10 @@ export class Column {
     for await (const choice of choices(request, running.signal)) {
       if (this.running !== running) return;
       const symbols = symbolsOf(choice.logprobs);
+      const isAtEnd = this.output.scrollHeight - this.output.scrollTop - this.output.clientHeight < 4;
       this.writing.add(symbols, choice.state);
       this.text.append(symbols.map(drawn));
+      if (isAtEnd) this.output.scrollTop = this.output.scrollHeight; // who has scrolled back stays there
       this.tell();
     }
   }
@@ -196,7 +205,7 @@ export class Column {
 
   showCode(path, request) {
     if (path) this.asked = { path, call: "models.predict", request, show: "answer.data" };
-    else if (this.task === "language_model" || this.task === null) this.asked = null;
+    else if (!this.answers) this.asked = null;
     if (!this.code.open) return;
     const { path: at, call, request: body, show } = this.codes();
     this.code.querySelector("pre.curl").textContent = asCurl(at, body, location.origin);
