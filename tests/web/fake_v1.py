@@ -99,6 +99,10 @@ class FakeV1:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
 
+    def session(self) -> str:
+        """The cookie of somebody who has just logged in."""
+        return sessions.issue(SECRET, KEY_ID, time.time())
+
     def push(self, type_: str, data: dict[str, Any]) -> None:
         """One more event of the job that is watched."""
         number = len(self.events) + 1
