@@ -81,7 +81,7 @@ class Playground {
     byId("add-model").hidden = this.columns.length >= MOST_COLUMNS;
     for (const { element } of this.columns) element.querySelector(".remove").hidden = this.columns.length < 2;
     // Models that answer instead of writing on have a form of their own.
-    this.form.hidden = this.columns.length > 0 && this.columns.every(({ answers }) => answers);
+    this.form.hidden = byId("heat-legend").hidden = this.columns.length > 0 && this.columns.every(({ answers }) => answers);
     const address = new URL(location.href);
     address.searchParams.delete("model");
     for (const { model } of this.columns) if (model.value.trim()) address.searchParams.append("model", model.value.trim());

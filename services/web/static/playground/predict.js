@@ -19,6 +19,7 @@ const SETTINGS = {
 };
 const MOST_LABELS = 6;
 const DIGITS = 4;
+const MOST_SHOWN = 400; // characters of an input above its answer
 
 export class PredictForm {
   constructor(element, { model, onCode }) {
@@ -87,12 +88,17 @@ function list(line, i) {
 
 function card(input, answer) {
   const card = made("article", "answer");
-  card.append(made("p", "quiet", (typeof input === "string" ? input : JSON.stringify(input)).slice(0, 400)));
+  card.append(made("p", "quiet", shown(input).slice(0, MOST_SHOWN)));
   if (answer.tags) card.append(tagged(input, answer.tags));
   else if (answer.label !== null) card.append(made("p", "answer-head", answer.label), likelihoods(answer));
   else if (answer.values) card.append(made("p", "answer-head", answer.values.map((value) => decimals(value, DIGITS)).join(", ")));
   else card.append(...(answer.sequences ?? []).map(sequence));
   return card;
+}
+
+function shown(input) {
+  if (typeof input === "string") return input;
+  return input.every((symbol) => typeof symbol === "string") ? input.join(" ") : JSON.stringify(input);
 }
 
 function likelihoods({ label, probabilities }) {
