@@ -42,7 +42,7 @@ def enter(chromium: Browser, service: Service, complaints: Complaints) -> Iterat
     page = context.new_page()
 
     def open_page(path: str) -> Page:
-        page.goto(str(service.api.base_url) + path.removeprefix("/"))
+        page.goto(str(service.api.base_url).rstrip("/") + path)
         page.get_by_label("API key").fill((service.home / "api_key").read_text().strip())
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url("**" + path)
