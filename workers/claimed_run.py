@@ -5,9 +5,10 @@ Knows no Ray and does not train.
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
-from rnncore.errors import Cancelled, InvalidInput, LeaseLost, Suspended
+from rnncore.errors import Cancelled, InvalidInput, LeaseLost, Stopped, Suspended, TimedOut
 from rnncore.ranks import ALONE, Ranks
 from services.faults import job_error
 from services.jobqueue.claims import ClaimedJob, SignOfLife
@@ -104,7 +105,8 @@ class ClaimedRun:
             reporter.close()
             self.held.suspend()
             return "suspended"
-        reporter.say("error", f"{type(error).__name__}: {error}")
+        with suppress(Stopped, TimedOut):  # that it is to stop, which is what makes it end perhaps, is said by then
+            reporter.say("error", f"{type(error).__name__}: {error}")
         reporter.close()
         fail(self.held, error, reporter.log_tail())
         return "failed"
