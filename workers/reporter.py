@@ -84,8 +84,10 @@ class QueueReporter:
         assert self._placement is not None
         told = environment() | {"fused": len(jobs) + 1}
         placement = self._placement.model_copy(update={"fused_with": tuple(jobs), "environment": told})
-        self._held.write(fields={"placement": placement.model_dump()})
-        self.say("info", f"fused with {len(jobs)} other trials of its sweep")
+        text = f"fused with {len(jobs)} other trials of its sweep"
+        event = ("message", {"level": "info", "text": text})
+        self._held.write(fields={"placement": placement.model_dump()}, events=[event])
+        self.say("info", text)
 
     def loaded(self, data: TextData | ExampleData, *, resume: Manifest | None, kept: Sequence[Checkpoint]) -> None:
         """Data are in memory. `kept` are the checkpoints that earlier epochs published."""
