@@ -55,6 +55,7 @@ class QueueReporter:
         self._metrics = History(storage, layout.metrics(claim.job), claim.epoch)
         self._logs = History(storage, layout.logs(claim.job), claim.epoch)
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
+        self._placement: Placement | None = None
         self._published: list[Checkpoint] = []
         self._best_step: int | None = None
         self._flush_at = self._told_at = 0.0
@@ -63,22 +64,30 @@ class QueueReporter:
         self._counted = (0, 0)
         self.parameters_sha256: str | None = None
 
-    def began(
-        self, *, start: Literal["warm", "cold"], threads: int, ranks: Ranks = ALONE, nodes: Sequence[str] = ()
-    ) -> None:
+    def began(self, *, start: Literal["warm", "cold"], ranks: Ranks = ALONE, nodes: Sequence[str] = ()) -> None:
         """The trainer has the job in hand, as the first of `ranks` on `nodes` where there are several."""
         context = ray.get_runtime_context() if ray.is_initialized() else None
-        placement = Placement(
+        self._placement = Placement(
             start=start,
             node=context.get_node_id() if context else "local",
             pid=os.getpid(),
             device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-            threads=threads,
+            threads=torch.get_num_threads(),
             workers=ranks.size,
             nodes=tuple(nodes),
             environment=environment(ranks),
         )
-        self._held.write(fields={"placement": placement.model_dump()})
+        self._held.write(fields={"placement": self._placement.model_dump()})
+
+    def is_fused_with(self, jobs: Sequence[str]) -> None:
+        """It is trained in one program with these other `jobs`, a fact on which its last bits depend."""
+        assert self._placement is not None
+        told = environment() | {"fused": len(jobs) + 1}
+        placement = self._placement.model_copy(update={"fused_with": tuple(jobs), "environment": told})
+        text = f"fused with {len(jobs)} other trials of its sweep"
+        event = ("message", {"level": "info", "text": text})
+        self._held.write(fields={"placement": placement.model_dump()}, events=[event])
+        self.say("info", text)
 
     def loaded(self, data: TextData | ExampleData, *, resume: Manifest | None, kept: Sequence[Checkpoint]) -> None:
         """Data are in memory. `kept` are the checkpoints that earlier epochs published."""
