@@ -2,10 +2,11 @@
 
 /** What /v1 refused, in its own words. */
 export class ApiError extends Error {
-  constructor(message, status) {
+  constructor(message, status, param = null) {
     super(message);
     this.name = "ApiError";
     this.status = status;
+    this.param = param; // the field that it is about, where there is one
   }
 }
 
@@ -13,13 +14,37 @@ const csrfToken = () => document.querySelector('meta[name="csrf-token"]').conten
 
 async function refusal(response) {
   const body = await response.json().catch(() => null);
-  return new ApiError(body?.error?.message ?? `the server answered ${response.status}`, response.status);
+  return new ApiError(body?.error?.message ?? `the server answered ${response.status}`, response.status, body?.error?.param);
 }
 
 export async function getJson(path) {
   const response = await fetch(path, { headers: { accept: "application/json" } });
   if (!response.ok) throw await refusal(response);
   return response.json();
+}
+
+/** Changes something: `method` is POST, PUT or DELETE; the answer's JSON. */
+export async function send(method, path, body) {
+  const headers = { accept: "application/json", "x-csrf-token": csrfToken() };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
+/** Sends the bytes of a file as they are; the answer's JSON. */
+export async function upload(path, file) {
+  const headers = { accept: "application/json", "x-csrf-token": csrfToken(), "content-type": "application/octet-stream" };
+  const response = await fetch(path, { method: "POST", headers, body: file });
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
+/** What to tell people of anything that `getJson`, `send` or `complete` threw; throws what is no refusal. */
+export function sentence(error) {
+  if (error instanceof ApiError) return error.message;
+  if (error instanceof TypeError) return "the server could not be reached";
+  throw error;
 }
 
 /** Yields the text of each piece of a streamed completion; throws ApiError on an error event or an early end. */
