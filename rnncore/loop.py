@@ -307,9 +307,9 @@ class TrainingLoop(pl.Callback):
             training,
         )
         restored = restore_network(snapshot)
-        snapshot = snapshot._replace(inspection=self._task.inspection(restored))
-        is_best = evaluation is not None and self.progress.best_step == self.progress.step
         samples = self._task.samples(restored, seed=self.progress.step)
+        snapshot = snapshot._replace(inspection=self._task.inspection(restored, samples))
+        is_best = evaluation is not None and self.progress.best_step == self.progress.step
         self._observer.after_checkpoint(snapshot, samples, is_best=is_best)
 
     def _present_evaluation(self) -> Evaluation | None:

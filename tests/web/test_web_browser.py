@@ -1,5 +1,6 @@
 """The pages in a real Chromium: what moves, what ends, what hostile text may not do."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,10 @@ def points(page: Page, number: int) -> None:
 
 
 def test_login_cookie_is_out_of_reach_of_scripts_and_is_not_the_key(visit: Visit) -> None:
-    page = visit("/")
+    page = visit("/", log_in=False)
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(re.compile("/$"))
     assert page.evaluate("document.cookie") == ""
     cookie = next(c for c in page.context.cookies() if c["name"] == sessions.COOKIE_NAME)
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
