@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client.core import Metric
-
 from services.exporter.table import METRICS
+
 from services.sampling.sampler import Sampler
 from services.settings import Settings
 from workers.dispatcher import CLAIMS, TRAINERS

@@ -124,6 +124,7 @@ redis.call('SADD', P .. 'running:' .. tenant, id)
 take_seats(job, seat, workers, tenant)
 remove_ready(id, tenant)
 local key = P .. 'job:' .. id
+observe_since('unroll_job_queue_wait_seconds', '', redis.call('HGET', key, 'ready_at'))
 redis.call('HINCRBY', key, 'epoch', 1)
 redis.call('HINCRBY', key, 'attempt', 1)
 redis.call('HSETNX', key, 'started_at', now())
