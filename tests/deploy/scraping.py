@@ -27,9 +27,7 @@ class Prometheus:
         self.began_at = time.time()
 
     def ask(self, path: str, **params: Any) -> Any:
-        answer = self.api.get(path, params=params)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
+        return self.api.get(path, params=params).raise_for_status().json()["data"]
 
     def values(self, expression: str) -> list[float]:
         """All that an expression has come to since the beginning, but for what is no number."""
@@ -63,8 +61,8 @@ def scraping(service: Service, binary: str, deployed: Path, folder: Path) -> Ite
             prometheus = Prometheus(f"http://127.0.0.1:{port}", {job: f"http://{at}" for job, at in targets.items()})
             wait_for(lambda: _has_asked_twice(prometheus), 30, lambda: f"Prometheus: {child.log_tail()}")
             yield prometheus
-            prometheus.api.close()
         finally:
+            prometheus.api.close()
             child.stop()
 
 
@@ -72,7 +70,7 @@ def _has_asked_twice(prometheus: Prometheus) -> bool:
     """Whether a rate can be told of whatever happens from now on."""
     try:
         found = prometheus.ask("/query", query="min(count_over_time(up[1m])) >= 2 and sum(up) == 4")["result"]
-    except httpx.TransportError:
+    except httpx.HTTPError:  # it starts
         return False
     return bool(found)
 
