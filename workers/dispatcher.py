@@ -15,7 +15,7 @@ from collections import Counter as Counted
 from typing import Any, cast
 
 import ray
-from prometheus_client import Counter, Gauge, start_http_server
+from prometheus_client import start_http_server
 from ray.autoscaler.sdk import request_resources
 from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -36,6 +36,7 @@ from services.storage import Storage
 from services.sweeps.sweeper import Sweeper
 from services.traces import configure_traces
 from workers.guests import Guest
+from workers.meters import Meters
 from workers.places import WHOLE, Seat, Work, choose_seats, free_seats
 from workers.trainer import TrainerActor
 
@@ -51,16 +52,13 @@ _LOOK_SECONDS = 1.0
 _TRIM_SECONDS = 3600.0
 _PASSED_ON = ("UNROLL_", "REDIS_", "OTEL_", "AWS_", "FSSPEC_")
 
-CLAIMS = Counter("unroll_dispatcher_claims", "Jobs handed to a trainer.", ["start"])
-GARBAGE = Counter("unroll_garbage_bytes", "Bytes in storage that no record referred to and that were deleted.")
-TRAINERS = Gauge("unroll_trainers", "Trainer processes by what they do.", ["state"])
-
 
 class Dispatcher:
     """Keeps the seats of every node filled with warm trainers, and the trainers busy while jobs wait."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.meters = Meters()
         self._scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self._seats: dict[str, Seat] = {}
         self._guests: list[Guest] | None = None
@@ -84,9 +82,11 @@ class Dispatcher:
                 ray_faults = 0
             except (Unavailable, Overloaded) as error:
                 log.warning("%s", error)
+                self.meters.fault("queue")
                 self._over.wait(_POLL_SECONDS)
             except RayError as error:
                 log.warning("%s", error)
+                self.meters.fault("ray")
                 ray_faults += 1
                 if ray_faults > _RAY_FAULTS:
                     raise  # a fresh process finds a fresh cluster
@@ -98,22 +98,26 @@ class Dispatcher:
 
     def step(self) -> None:
         """One round: look after the pool, hand out a job for each idle trainer, wait a moment for news."""
+        with self.meters.round():
+            self._round()
+        if any(self._free()):
+            claims.wait_for_job(self._scripts, _POLL_SECONDS)
+        else:
+            self._wait_for_trainers()
+
+    def _round(self) -> None:
         self._seat_nodes()
         self._look_after_guests()
         drained = self._drains.since()
         for seat in self._seats.values():
             seat.is_drained = seat.node_id in drained
             self._look_after(seat)
-        free = self._free()
-        TRAINERS.labels("idle").set(free.cpu + free.gpu)
-        TRAINERS.labels("busy").set(sum(seat.work is not None or bool(seat.guests) for seat in self._seats.values()))
         while any(self._free()) and self._give_work():
             pass
+        guests = self._guests or ()
+        gangs = [guest.num_workers for guest in guests if guest.num_workers > 1]
+        self.meters.places(list(self._seats.values()), gangs, len(guests) - len(gangs))
         self._look_around()
-        if any(self._free()):
-            claims.wait_for_job(self._scripts, _POLL_SECONDS)
-        else:
-            self._wait_for_trainers()
 
     def _free(self) -> Seats:
         return free_seats(self._seats.values())
@@ -144,11 +148,13 @@ class Dispatcher:
         with self._keeping_house:
             try:
                 trim(self._queue, self._sweeps, self._storage, self._settings.retention_days)
-                GARBAGE.inc(sum(size.num_bytes for size in collect(self._scripts, self._storage)))
+                self.meters.garbage(sum(size.num_bytes for size in collect(self._scripts, self._storage)))
             except (Unavailable, Overloaded, Conflict) as error:
                 log.warning("the storage was not tidied: %s", error)
+                self.meters.fault("storage")
             except Exception:
                 log.exception("the storage was not tidied")
+                self.meters.fault("storage")
 
     def _seat_nodes(self) -> None:
         nodes = {node["NodeID"]: node for node in cast(Any, ray).nodes() if node["Alive"]}
@@ -170,6 +176,7 @@ class Dispatcher:
         wanted = claims.demand(self._scripts, most)
         cpus = max((seat.threads for seat in self._seats.values()), default=1)
         # Again and again, for a run of Ray Train asks for its own share alone, and the last to ask is heard.
+        self.meters.wanted(wanted)
         request_resources(bundles=[{"CPU": cpus}] * wanted.cpu + [{"GPU": 1}] * wanted.gpu)
 
     def _look_after_guests(self) -> None:
@@ -234,7 +241,7 @@ class Dispatcher:
             log.info("%s (attempt %d, epoch %d) given to %s", one.job, one.attempt, one.epoch, names)
         if claim.workers > 1 or (claim.seat == "gpu" and claim.spec.resources.gpu_quarters < WHOLE):
             self._seat_guest(claim, seats)
-            CLAIMS.labels("cold").inc()
+            self.meters.placed("cold")
             return True
         actor = seats[0].actor
         if len(claimed) > 1:
@@ -242,7 +249,8 @@ class Dispatcher:
         else:
             future = actor.run.remote(tuple(claim), "warm")
         seats[0].work = Work(tuple(claimed), future)
-        CLAIMS.labels("warm").inc(len(claimed))
+        for _ in claimed:
+            self.meters.placed("warm")
         return True
 
     def _most_fused(self) -> int:
@@ -286,6 +294,7 @@ class Dispatcher:
 
     def _lost(self, seat: Seat, why: str) -> None:
         log.warning("%s died: %s", seat.name, why.splitlines()[0])
+        self.meters.died()
         for claim in seat.work.claims if seat.work else ():
             claims.lose(self._scripts, claim)
         seat.actor, seat.ready, seat.work, seat.is_warm = None, None, None, False
@@ -318,9 +327,9 @@ def main() -> None:
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
-    if settings.dispatcher_metrics_port:
-        start_http_server(settings.dispatcher_metrics_port, addr=settings.dispatcher_host)
     dispatcher = Dispatcher(settings)
+    if port := settings.dispatcher_metrics_port:
+        start_http_server(port, addr=settings.dispatcher_host, registry=dispatcher.meters.registry)
     signal.signal(signal.SIGTERM, lambda *_: dispatcher.stop())
     signal.signal(signal.SIGINT, lambda *_: dispatcher.stop())
     log.info("dispatcher ready")

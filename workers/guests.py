@@ -33,6 +33,7 @@ class Guest:
         self.name = name
         self.actor = actor
         self.seats = seats
+        self.num_workers = len(seats)
         self.ready: Any = actor.ping.remote()
         self.work: Work | None = None
         self.is_over = False

@@ -25,9 +25,11 @@ from rnncore.tasks import Sample
 from rnncore.tasks.examples import ExampleData
 from rnncore.text import TextData
 from services import layout
+from services.faults import fault_of
 from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.records import Checkpoint, Placement, Progress, Scores
 from services.storage import History, Storage
+from workers.relay import Relay
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class QueueReporter:
         self._flush_at = self._told_at = 0.0
         self._warnings: list[str] = []
         self._has_stepped = False
-        self._counted = (0, 0)
+        self._relay = Relay(claim.spec.model.cell)
         self.parameters_sha256: str | None = None
 
     def began(self, *, start: Literal["warm", "cold"], ranks: Ranks = ALONE, nodes: Sequence[str] = ()) -> None:
@@ -93,7 +95,8 @@ class QueueReporter:
     def loaded(self, data: TextData | ExampleData, *, resume: Manifest | None, kept: Sequence[Checkpoint]) -> None:
         """Data are in memory. `kept` are the checkpoints that earlier epochs published."""
         if resume:
-            self._counted = (resume.progress.step, resume.progress.characters)
+            done = resume.progress
+            self._relay.resumed(step=done.step, characters=done.characters, seconds=done.training_seconds)
             self.parameters_sha256 = resume.parameters_sha256
         self._published = sorted(kept, key=lambda c: c.step)
         self._best_step = next((c.step for c in kept if c.is_best), None)
@@ -125,13 +128,14 @@ class QueueReporter:
             "bits_per_character": point.metrics.get(_BITS),
         }
         self._metrics.add(row)
+        self._relay.trained(point)
         now = time.monotonic()
         is_first, self._has_stepped = not self._has_stepped, True
-        if is_first or point.validation_loss is not None or now - self._told_at >= PROGRESS_SECONDS:
+        is_validated = point.validation_loss is not None
+        if is_first or is_validated or now - self._told_at >= PROGRESS_SECONDS:
             self._told_at = now
-            self._held.write(
-                fields=self._fields(point, is_first), events=[("metrics", row)], totals=self._trained_since(point)
-            )
+            totals = self._relay.take() if is_validated or self._relay.is_due else {}
+            self._held.write(fields=self._fields(point, is_first), events=[("metrics", row)], totals=totals)
         if now >= self._flush_at:
             self._flush()
 
@@ -139,7 +143,9 @@ class QueueReporter:
         """Writes the checkpoint, then lets its name appear; what it supersedes is forgotten first and deleted last."""
         claim, progress = self._held.claim, snapshot.manifest.progress
         path = layout.checkpoint(claim.job, claim.epoch, progress.step)
+        began_at = time.monotonic()
         manifest, num_bytes = self._store(snapshot, path)
+        self._relay.published(time.monotonic() - began_at)
         self.parameters_sha256 = manifest.parameters_sha256
         if is_best:
             self._best_step = progress.step
@@ -170,6 +176,7 @@ class QueueReporter:
             publish=[checkpoint],
             drop=[old.step for old in superseded],
             fields={"best": _scores(checkpoint)} if is_best else {},
+            totals=self._relay.take(),
         )
         named = self._held.published_steps() if superseded else set()  # by an alias, or they would be gone
         self._published = [old for old in superseded if old.step in named] + self._published
@@ -216,9 +223,10 @@ class QueueReporter:
             try:
                 return act()
             except (StorageFull, Unavailable) as error:
-                if not has_said:
-                    has_said = True
-                    self._held.write(events=[("message", {"level": "warning", "text": f"waits: {error}"})])
+                self._relay.storage_failed(fault_of(error).code)
+                said = [] if has_said else [("message", {"level": "warning", "text": f"waits: {error}"})]
+                has_said = True
+                self._held.write(events=said, totals=self._relay.take())
                 until = time.monotonic() + pause
             while time.monotonic() < until:
                 time.sleep(_TRY_SECONDS)
@@ -277,13 +285,6 @@ class QueueReporter:
         if is_first:
             fields["first_step_at"] = str(int(time.time() * 1000))
         return fields
-
-    def _trained_since(self, point: Point) -> dict[str, int]:
-        """What the service-wide totals have to be raised by since the last time."""
-        cell = self._held.claim.spec.model.cell
-        steps, characters = self._counted
-        self._counted = (point.step, point.characters)
-        return {f"steps:{cell}": point.step - steps, f"characters:{cell}": point.characters - characters}
 
     def _superseded(self) -> list[Checkpoint]:
         """What is neither best nor among the newest that the job asked to keep; no longer counted as published."""

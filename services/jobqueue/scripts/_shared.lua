@@ -37,6 +37,24 @@ local function count(name)
   redis.call('HINCRBY', P .. 'counters', name, 1)
 end
 
+-- Adds a value to a histogram of the metrics, see histograms.py.
+local function observe(metric, label, value)
+  local number = 1
+  while BOUNDS[metric][number] and value > BOUNDS[metric][number] do
+    number = number + 1
+  end
+  local field = 'histogram:' .. metric .. ':' .. label .. ':'
+  redis.call('HINCRBY', P .. 'counters', field .. number, 1)
+  redis.call('HINCRBY', P .. 'counters', field .. 'millionths', string.format('%.0f', value * 1e6))
+end
+
+-- Adds the seconds since a time (ms) to a histogram; a clock that was set back makes none negative.
+local function observe_since(metric, label, ms)
+  if tonumber(ms) then
+    observe(metric, label, math.max(0, now() - tonumber(ms)) / 1000)
+  end
+end
+
 -- Puts a job where claims find it. A tenant that had nothing ready rejoins at the present virtual time, the start tag of
 -- the job that was handed out last: before everybody who has had a turn since.
 local function make_ready(id)
@@ -47,6 +65,7 @@ local function make_ready(id)
     redis.call('ZADD', P .. 'tenants', math.max(present, own), job[1])
   end
   redis.call('ZADD', P .. 'ready:' .. job[1], (9 - tonumber(job[2])) * 2 ^ 40 + tonumber(job[3]), id)
+  redis.call('HSET', P .. 'job:' .. id, 'ready_at', now())
   redis.call('LPUSH', P .. 'bell', 1)
   redis.call('LTRIM', P .. 'bell', 0, 15)
 end
@@ -223,7 +242,7 @@ end
 -- Ends a job for good and gives back what it held.
 local function finish(id, state, reason)
   local key = P .. 'job:' .. id
-  local job = redis.call('HMGET', key, 'tenant', 'cell', 'dataset', 'validation_dataset')
+  local job = redis.call('HMGET', key, 'tenant', 'cell', 'dataset', 'validation_dataset', 'attempt')
   leave_worker(id)
   redis.call('ZREM', P .. 'backoff', id)
   redis.call('ZREM', P .. 'paused', id)
@@ -243,6 +262,9 @@ local function finish(id, state, reason)
     learn_duration(job[1], tonumber(took[1] or 0) / tonumber(took[2]))
   end
   count('finished:' .. job[2] .. ':' .. state .. ':' .. reason)
+  if (tonumber(job[5]) or 0) > 0 then
+    observe('unroll_job_attempts', '', tonumber(job[5]))
+  end
   state_event(id, state, reason)
   announce(id, job[1], state)
 end
@@ -290,6 +312,7 @@ end
 -- The worker is gone, through no known fault of the job: run it again, unless it takes every worker with it.
 local function lose(id, reason)
   local key = P .. 'job:' .. id
+  count('lost:' .. (reason or 'worker_lost'))
   redis.call('HDEL', key, 'token')  -- or the worker, if it lives, would take this end for one of its own
   local losses = redis.call('HINCRBY', key, 'worker_losses', 1)
   if losses >= WORKER_LOSSES and redis.call('HGET', key, 'cancel_requested') ~= '1' then

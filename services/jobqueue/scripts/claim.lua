@@ -150,6 +150,7 @@ local function start(id, own, group, seat, workers, tenant)
   local key = P .. 'job:' .. id
   redis.call('SADD', P .. 'running:' .. tenant, id)
   remove_ready(id, tenant)
+  observe_since('unroll_job_queue_wait_seconds', '', redis.call('HGET', key, 'ready_at'))
   redis.call('HINCRBY', key, 'epoch', 1)
   redis.call('HINCRBY', key, 'attempt', 1)
   redis.call('HSETNX', key, 'started_at', now())
