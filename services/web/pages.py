@@ -4,11 +4,14 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from services.web import compare, login, run, runs, submit
+from services.web import compare, login, playground, run, runs, submit
 from services.web.site import HERE, NavEntry, Site, Sources
 
-_NAVIGATION = (NavEntry("Runs", "/", under=("jobs", "submit", "compare")),)
-_PAGES = (login, runs, run, submit, compare)
+_NAVIGATION = (
+    NavEntry("Runs", "/", under=("jobs", "submit", "compare")),
+    NavEntry("Playground", "/playground"),
+)
+_PAGES = (login, runs, run, submit, compare, playground)
 
 
 def site(sources: Sources) -> Site:
