@@ -144,7 +144,7 @@ class FakeV1:
         try:
             while not self.is_closing:
                 await self.next_change()
-                yield list(job_ids)
+                yield [job.id for job in self.jobs]
         finally:
             self._count_stream(-1)
 
