@@ -113,8 +113,8 @@ def test_trials_score_as_their_separate_runs_over_hundreds_of_steps(
     for spec, recorder in zip(specs, fused, strict=True):
         ours, theirs = validations(recorder), validations(train(spec, data))
         assert [*ours] == list(range(20, 201, 20))
-        # Measured: 2e-6 at most, a few roundings of a loss of about 2.4 in fp32. A mask or a rate of another trial, or a
-        # step more or less, makes it 1e-3 and more.
+        # Measured: 2e-6 at most, a few roundings of a loss of about 2.4 in fp32. The seed or rate of another trial, or
+        # a step more, moves the loss by far more.
         assert ours == {step: pytest.approx(loss, abs=1e-5) for step, loss in theirs.items()}
 
 
