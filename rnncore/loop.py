@@ -50,12 +50,14 @@ class Replay(NamedTuple):
 class Point(NamedTuple):
     """One row of the history: where training stands, and the mean loss since the row before.
 
-    `ratio` is the share of the budget used; `validation_loss` is None and `metrics` empty where nothing was validated.
+    `passes` counts readings of the training part, `ratio` is the share of the budget used; `validation_loss` is None
+    and `metrics` empty where nothing was validated.
     `clipped_steps` of the steps since the row before had a gradient longer than `gradient_clip_norm`.
     """
 
     step: int
     characters: int
+    passes: float
     train_loss: float
     gradient_norm: float
     clipped_steps: int
@@ -268,6 +270,7 @@ class TrainingLoop(pl.Callback):
         return Point(
             step=now.step,
             characters=now.characters,
+            passes=now.window / self._task.batches_per_epoch,
             train_loss=loss,
             gradient_norm=learner.gradient_norm.item(),
             clipped_steps=since.num_clipped(),
@@ -310,9 +313,9 @@ class TrainingLoop(pl.Callback):
             training,
         )
         restored = restore_network(snapshot)
-        snapshot = snapshot._replace(inspection=self._task.inspection(restored))
-        is_best = evaluation is not None and self.progress.best_step == self.progress.step
         samples = self._task.samples(restored, seed=self.progress.step)
+        snapshot = snapshot._replace(inspection=self._task.inspection(restored, samples))
+        is_best = evaluation is not None and self.progress.best_step == self.progress.step
         self._observer.after_checkpoint(snapshot, samples, is_best=is_best)
 
     def _present_evaluation(self) -> Evaluation | None:

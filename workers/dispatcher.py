@@ -21,6 +21,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rnncore.errors import Conflict, Overloaded, Unavailable
+from rnncore.fusable import MOST_FUSED
 from services.garbage import collect
 from services.jobqueue import claims
 from services.jobqueue.drain import Drains
@@ -46,7 +47,7 @@ _POLL_SECONDS = 0.5
 _RAY_FAULTS = 20
 _JOBS_PER_TRAINER = 100
 # A cancel ends a job between two steps, as a suspension does.
-_CLEAN_ENDS = ("succeeded", "suspended", "cancelled")
+_CLEAN_ENDS = {"succeeded", "suspended", "cancelled", "released"}
 _LOOK_SECONDS = 1.0
 _TRIM_SECONDS = 3600.0
 _PASSED_ON = ("UNROLL_", "REDIS_", "OTEL_", "AWS_", "FSSPEC_")
@@ -215,7 +216,7 @@ class Dispatcher:
             self._lost(seat, str(error))
             return
         if state["job"] is None:
-            seat.ready, seat.is_warm = None, True
+            seat.ready, seat.is_warm, seat.can_fuse = None, True, state["can_fuse"]
             log.info("%s is warm, pid %s", seat.name, state["pid"])
         else:  # still at a job that an earlier dispatcher gave it, whose lease it holds itself
             seat.ready = seat.actor.ping.remote()
@@ -223,22 +224,39 @@ class Dispatcher:
     def _give_work(self) -> bool:
         # The token outlives a lost answer, so that asking again gets the same job and not a second one.
         self._token = self._token or secrets.token_hex(16)
-        claim = claims.claim(
-            self._scripts, lease_seconds=self._settings.lease_seconds, token=self._token, free=self._free()
+        claimed = claims.claim_fused(
+            self._scripts,
+            lease_seconds=self._settings.lease_seconds,
+            token=self._token,
+            free=self._free(),
+            most=self._most_fused(),
         )
         self._token = None
-        if claim is None:
+        if not claimed:
             return False
+        claim = claimed[0]
         seats = choose_seats(self._seats.values(), claim)
         names = ", ".join(seat.name for seat in seats)
-        log.info("%s (attempt %d, epoch %d) given to %s", claim.job, claim.attempt, claim.epoch, names)
+        for one in claimed:
+            log.info("%s (attempt %d, epoch %d) given to %s", one.job, one.attempt, one.epoch, names)
         if claim.workers > 1 or (claim.seat == "gpu" and claim.spec.resources.gpu_quarters < WHOLE):
             self._seat_guest(claim, seats)
             self.meters.placed("cold")
+            return True
+        actor = seats[0].actor
+        if len(claimed) > 1:
+            future = actor.run_fused.remote([tuple(one) for one in claimed], "warm")
         else:
-            seats[0].work = Work(claim, seats[0].actor.run.remote(tuple(claim), "warm"))
+            future = actor.run.remote(tuple(claim), "warm")
+        seats[0].work = Work(tuple(claimed), future)
+        for _ in claimed:
             self.meters.placed("warm")
         return True
+
+    def _most_fused(self) -> int:
+        """Trials that one trainer may be given together, for it is not known yet which of the free ones gets them."""
+        free = [seat for seat in self._seats.values() if seat.is_free and not seat.has_gpu]
+        return MOST_FUSED if self._settings.fuse and all(seat.can_fuse for seat in free) else 1
 
     def _seat_guest(self, claim: Claim, seats: list[Seat]) -> None:
         """Makes a process for the job; Ray gives it a GPU once the trainer that has the whole of that has gone."""
@@ -250,20 +268,23 @@ class Dispatcher:
 
     def _finished(self, seat: Seat) -> None:
         assert seat.work is not None
-        work = seat.work
+        claimed, future = seat.work
         try:
-            outcome = ray.get(work.future)
+            ends = ray.get(future)
         except RayActorError as error:
             self._lost(seat, str(error))
             return
         except RayError as error:
-            log.error("%s on %s: %s", work.claim.job, seat.name, error)
-            outcome = "broken"
-            claims.lose(self._scripts, work.claim)
-        log.info("%s on %s: %s", work.claim.job, seat.name, outcome)
+            log.error("%s on %s: %s", claimed[0].job, seat.name, error)
+            ends = ["broken"] * len(claimed)
+            for claim in claimed:
+                claims.lose(self._scripts, claim)
+        ends = ends if isinstance(ends, list) else [ends]
+        for claim, end in zip(claimed, ends, strict=True):
+            log.info("%s on %s: %s", claim.job, seat.name, end)
         seat.work = None
-        seat.jobs_run += 1
-        if outcome not in _CLEAN_ENDS or seat.jobs_run >= _JOBS_PER_TRAINER:
+        seat.jobs_run += len(claimed)
+        if not set(ends) <= _CLEAN_ENDS or seat.jobs_run >= _JOBS_PER_TRAINER:
             self._retire(seat)
 
     def _retire(self, seat: Seat) -> None:
@@ -274,8 +295,8 @@ class Dispatcher:
     def _lost(self, seat: Seat, why: str) -> None:
         log.warning("%s died: %s", seat.name, why.splitlines()[0])
         self.meters.died()
-        if seat.work is not None:
-            claims.lose(self._scripts, seat.work.claim)
+        for claim in seat.work.claims if seat.work else ():
+            claims.lose(self._scripts, claim)
         seat.actor, seat.ready, seat.work, seat.is_warm = None, None, None, False
 
     def _wait_for_trainers(self) -> None:

@@ -56,7 +56,9 @@ class QueueReporter:
         claim = held.claim
         self._metrics = History(storage, layout.metrics(claim.job), claim.epoch)
         self._logs = History(storage, layout.logs(claim.job), claim.epoch)
+        self._samples = History(storage, layout.samples(claim.job), claim.epoch)
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
+        self._placement: Placement | None = None
         self._published: list[Checkpoint] = []
         self._best_step: int | None = None
         self._flush_at = self._told_at = 0.0
@@ -65,22 +67,30 @@ class QueueReporter:
         self._relay = Relay(claim.spec.model.cell)
         self.parameters_sha256: str | None = None
 
-    def began(
-        self, *, start: Literal["warm", "cold"], threads: int, ranks: Ranks = ALONE, nodes: Sequence[str] = ()
-    ) -> None:
+    def began(self, *, start: Literal["warm", "cold"], ranks: Ranks = ALONE, nodes: Sequence[str] = ()) -> None:
         """The trainer has the job in hand, as the first of `ranks` on `nodes` where there are several."""
         context = ray.get_runtime_context() if ray.is_initialized() else None
-        placement = Placement(
+        self._placement = Placement(
             start=start,
             node=context.get_node_id() if context else "local",
             pid=os.getpid(),
             device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-            threads=threads,
+            threads=torch.get_num_threads(),
             workers=ranks.size,
             nodes=tuple(nodes),
             environment=environment(ranks),
         )
-        self._held.write(fields={"placement": placement.model_dump()})
+        self._held.write(fields={"placement": self._placement.model_dump()})
+
+    def is_fused_with(self, jobs: Sequence[str]) -> None:
+        """It is trained in one program with these other `jobs`, a fact on which its last bits depend."""
+        assert self._placement is not None
+        told = environment() | {"fused": len(jobs) + 1}
+        placement = self._placement.model_copy(update={"fused_with": tuple(jobs), "environment": told})
+        text = f"fused with {len(jobs)} other trials of its sweep"
+        event = ("message", {"level": "info", "text": text})
+        self._held.write(fields={"placement": placement.model_dump()}, events=[event])
+        self.say("info", text)
 
     def loaded(self, data: TextData | ExampleData, *, resume: Manifest | None, kept: Sequence[Checkpoint]) -> None:
         """Data are in memory. `kept` are the checkpoints that earlier epochs published."""
@@ -114,6 +124,7 @@ class QueueReporter:
         """Keeps the row, and passes it on where watchers would see a difference."""
         row = point._asdict() | {
             "epoch": self._held.claim.epoch,
+            "at": time.time(),
             "bits_per_character": point.metrics.get(_BITS),
         }
         self._metrics.add(row)
@@ -156,7 +167,10 @@ class QueueReporter:
         )
         self._published = [*(c for c in self._published if c.step != checkpoint.step), checkpoint]
         superseded = self._superseded()
-        data = checkpoint.model_dump() | {"samples": [sample._asdict() for sample in samples]}
+        written = [sample._asdict() for sample in samples]
+        told = {"step": progress.step, "epoch": claim.epoch, "bits_per_character": checkpoint.bits_per_character}
+        self._samples.add(told | {"samples": written})  # they outlive the checkpoint, and the events' bounded tail
+        data = checkpoint.model_dump() | {"samples": written}
         self._held.write(
             events=[("checkpoint", data)],
             publish=[checkpoint],
@@ -243,6 +257,7 @@ class QueueReporter:
         try:
             self._metrics.flush()
             self._logs.flush()
+            self._samples.flush()
         except (Unavailable, OSError) as error:
             log.warning("history of %s not stored yet: %s", self._held.claim.job, error)
             return False

@@ -89,14 +89,15 @@ local function in_use(what, tenant)
 end
 
 -- What a job asks for: a kind of seat, numbers of workers that would do (largest first), and of a GPU so many quarters
--- for each of them. No numbers: its record was altered.
+-- for each of them. No numbers: its record was altered. Of a trial that can be trained beside others, what it shares with
+-- them (`fuse`), and its sweep.
 local function wants(id)
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'needs', 'sizes', 'quarters')
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'needs', 'sizes', 'quarters', 'fuse', 'sweep')
   local sizes = {}
   for size in string.gmatch(job[2] or '', '%d+') do
     table.insert(sizes, tonumber(size))
   end
-  return {needs = job[1], sizes = sizes, quarters = tonumber(job[3])}
+  return {needs = job[1], sizes = sizes, quarters = tonumber(job[3]), fuse = job[4] or '', sweep = job[5]}
 end
 
 -- Seats from the arguments of a script: cpu, GPUs that nobody has a part of, and of others the quarters left ("3 1").
@@ -184,22 +185,41 @@ local function drop_checkpoint(id, tenant, step)
   end
 end
 
--- Worker time since it was last counted. A clock that was set back counts nothing.
-local function count_worker_time(id)
+-- Jobs that are trained by one worker together with this one, itself among them.
+local function together_with(id)
+  local group = redis.call('HGET', P .. 'job:' .. id, 'group')
+  return group and redis.call('SMEMBERS', P .. 'group:' .. group) or {id}
+end
+
+-- Worker time since it was last counted, of which a job that shares its worker has an equal part. What no whole
+-- millisecond comes of is counted the next time. A clock that was set back counts nothing.
+local function count_worker_time(id, sharers)
   local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'workers', 'counted_at')
-  local ms = math.max(0, now() - tonumber(job[3])) * tonumber(job[2])
-  redis.call('HSET', P .. 'job:' .. id, 'counted_at', now())
+  local present = now()
+  local passed = math.max(0, present - tonumber(job[3])) * tonumber(job[2])
+  local ms = math.floor(passed / sharers)
+  redis.call('HSET', P .. 'job:' .. id, 'counted_at', present - passed % sharers)
   redis.call('HINCRBY', P .. 'job:' .. id, 'worker_ms', ms)
   use(job[1], 'worker_ms', ms)
 end
 
--- The workers of a job are free again.
+-- The workers of a job are free again, that of several jobs once the last of them has left it.
 local function leave_worker(id)
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'workers', 'seat')
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'workers', 'seat', 'group')
   redis.call('ZREM', P .. 'leases', id)
-  if redis.call('SREM', P .. 'running:' .. job[1], id) == 1 then
+  if redis.call('SREM', P .. 'running:' .. job[1], id) == 0 then
+    return
+  end
+  local members = together_with(id)
+  for _, member in ipairs(members) do
+    count_worker_time(member, #members)
+  end
+  if job[4] then
+    redis.call('SREM', P .. 'group:' .. job[4], id)
+    redis.call('HDEL', P .. 'job:' .. id, 'group')
+  end
+  if not job[4] or redis.call('EXISTS', P .. 'group:' .. job[4]) == 0 then
     take_seats(wants(id), job[3], -job[2], job[1])
-    count_worker_time(id)
   end
 end
 

@@ -58,7 +58,7 @@ if tonumber(ARGV[5]) > tonumber(redis.call('HGET', key, 'report')) then
       use(tenant, what, amount)
     end
   end
-  count_worker_time(id)
+  count_worker_time(id, #together_with(id))
 end
 local asked = redis.call('HMGET', key, 'cancel_requested', 'preempt_requested', 'state', 'started_at', 'timeout_ms')
 if asked[1] == '1' then
