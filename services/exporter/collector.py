@@ -34,8 +34,8 @@ _ENDS = (
     ("cancelled", "stopped_early"),
     *(("failed", reason) for reason in (*_FAULTS, "poison", "envelope")),
 )
-_FINISHED = tuple((cell, *end) for cell in CELLS for end in _ENDS)
-_FAILED = tuple((cell, fault) for cell in CELLS for fault in _FAULTS)
+_FINISHED: tuple[Labels, ...] = tuple((cell, *end) for cell in CELLS for end in _ENDS)
+_FAILED: tuple[Labels, ...] = tuple((cell, fault) for cell in CELLS for fault in _FAULTS)
 
 # What a counter of the queue is called in a snapshot.
 _TOTALS: tuple[tuple[Metric, str], ...] = (
@@ -82,8 +82,8 @@ def _queue(snapshot: QueueSnapshot) -> Iterator[Family]:
     yield family(declared.JOBS, [((state.value,), snapshot.jobs.get(state.value, 0)) for state in JobState])
     finished, failed = snapshot.totals.get("finished", {}), snapshot.totals.get("failed", {})
     lost = snapshot.totals.get("lost", {})
-    yield family(declared.JOBS_FINISHED, (dict.fromkeys(_FINISHED, 0) | finished).items())
-    yield family(declared.JOB_FAILURES, (dict.fromkeys(_FAILED, 0) | failed).items())
+    yield family(declared.JOBS_FINISHED, {**dict.fromkeys(_FINISHED, 0), **finished}.items())
+    yield family(declared.JOB_FAILURES, {**dict.fromkeys(_FAILED, 0), **failed}.items())
     yield family(declared.WORKER_LOSSES, [((reason,), lost.get((reason,), 0)) for reason in _LOSSES])
     yield family(declared.TRAIN_NONFINITE_LOSS, [((cell,), failed.get((cell, "non_finite_loss"), 0)) for cell in CELLS])
     for metric, what in _TOTALS:
