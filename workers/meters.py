@@ -36,6 +36,7 @@ class Meters:
             self._faults.labels(source)
         for start in ("warm", "cold"):
             self._claims.labels(start)
+        self._last_round.set_to_current_time()  # the longest that it may be said to have finished none
         self.wanted(Seats(0, 0))
 
     def places(self, seats: Sequence[Seat], gangs: Iterable[int], num_sharing: int) -> None:

@@ -7,6 +7,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
 from rnncore.spec import Cell
+from services.faults import TABLE
 from services.jobqueue.records import JobState
 from services.jobqueue.snapshot import QueueSnapshot, RedisState, RunningJob
 from services.metrics import queue as declared
@@ -17,7 +18,7 @@ MAX_JOBS_WITH_SERIES = 200
 PRIORITIES = range(10)
 CELLS: tuple[str, ...] = get_args(Cell)
 OUTCOMES = tuple(state.value for state in JobState if state.is_terminal)
-# Closed label sets show their zeros, so that a rule sees 0 and not an absent series.
+# Closed label sets show their zeros, so that a rule sees 0 and not an absent series, and a rate the first rise.
 _VALUES: dict[tuple[str, ...], tuple[str, ...]] = {
     (): ("",),
     ("cell",): CELLS,
@@ -26,6 +27,15 @@ _VALUES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("fault",): ("storage_full", "unavailable"),
 }
 _LOSSES = ("worker_lost", "no_progress")
+_FAULTS = tuple(dict.fromkeys(fault.code for _, fault in TABLE))
+_ENDS = (
+    ("succeeded", "finished"),
+    ("cancelled", "cancelled"),
+    ("cancelled", "stopped_early"),
+    *(("failed", reason) for reason in (*_FAULTS, "poison", "envelope")),
+)
+_FINISHED: tuple[Labels, ...] = tuple((cell, *end) for cell in CELLS for end in _ENDS)
+_FAILED: tuple[Labels, ...] = tuple((cell, fault) for cell in CELLS for fault in _FAULTS)
 
 # What a counter of the queue is called in a snapshot.
 _TOTALS: tuple[tuple[Metric, str], ...] = (
@@ -72,8 +82,8 @@ def _queue(snapshot: QueueSnapshot) -> Iterator[Family]:
     yield family(declared.JOBS, [((state.value,), snapshot.jobs.get(state.value, 0)) for state in JobState])
     finished, failed = snapshot.totals.get("finished", {}), snapshot.totals.get("failed", {})
     lost = snapshot.totals.get("lost", {})
-    yield family(declared.JOBS_FINISHED, finished.items())
-    yield family(declared.JOB_FAILURES, failed.items())
+    yield family(declared.JOBS_FINISHED, {**dict.fromkeys(_FINISHED, 0), **finished}.items())
+    yield family(declared.JOB_FAILURES, {**dict.fromkeys(_FAILED, 0), **failed}.items())
     yield family(declared.WORKER_LOSSES, [((reason,), lost.get((reason,), 0)) for reason in _LOSSES])
     yield family(declared.TRAIN_NONFINITE_LOSS, [((cell,), failed.get((cell, "non_finite_loss"), 0)) for cell in CELLS])
     for metric, what in _TOTALS:

@@ -82,9 +82,10 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
             asked.hexists(keys.DRAINED, SERVICE)
             asked.zcard(keys.SWEEPING)
             asked.hmget(keys.CAPACITY, "cpu", "gpu")
+            asked.hgetall(keys.IN_USE)
             asked.hvals(keys.STORED)
             asked.zcard(keys.OUTBOX)
-            is_drained, sweeps_running, seats, stored, webhooks_waiting = asked.execute()
+            is_drained, sweeps_running, seats, in_use, stored, webhooks_waiting = asked.execute()
         state = _redis_state(redis)
     ages = [time.time() - int(ready_at or created_at) / 1000 for ready_at, created_at in oldest if created_at]
     totals = _by_labels(counters)
@@ -106,7 +107,7 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
         totals=totals,
         histograms=histograms.read(counters),
         seats={kind: int(number) for kind, number in zip(("cpu", "gpu"), seats, strict=True) if number},
-        workers_at_work=sum(int(fields.get("workers", 1)) for fields in running),
+        workers_at_work=sum(int(number) for name, number in in_use.items() if name.startswith("workers:")),
         sweeps_running=sweeps_running,
         stored_bytes=sum(map(int, stored)),
         webhooks_waiting=webhooks_waiting,

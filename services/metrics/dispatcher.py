@@ -41,7 +41,8 @@ ROUND_DURATION = Metric(
     SECONDS,
 )
 LAST_ROUND = _gauge(
-    "unroll_dispatcher_last_round_timestamp_seconds", help="Unix time at which the dispatcher last finished a round."
+    "unroll_dispatcher_last_round_timestamp_seconds",
+    help="Unix time at which the dispatcher last finished a round, or started.",
 )
 DISPATCHER_FAULTS = _counter(
     "unroll_dispatcher_faults_total",

@@ -12,6 +12,8 @@ from services.sampling.batcher import Batcher
 from services.sampling.completion import CompletionAnswer
 from services.sampling.prefixes import PrefixCache
 
+_OUTCOMES = ("ok", "failed", "left", "refused", "overloaded")
+
 
 class Meters:
     """The registry of a sampler, and what it is told."""
@@ -19,6 +21,9 @@ class Meters:
     def __init__(self) -> None:
         self.registry = process_registry()
         self._requests = counter(declared.SAMPLE_REQUESTS, self.registry)
+        for outcome in _OUTCOMES:
+            for stream in ("true", "false"):
+                self._requests.labels(outcome, stream)  # a series that began with 1 would hide that from a rate
         self._tokens = counter(declared.SAMPLE_TOKENS, self.registry)
         self._first = histogram(declared.SAMPLE_TIME_TO_FIRST_TOKEN, self.registry)
         self._interval = histogram(declared.SAMPLE_TOKEN_INTERVAL, self.registry)

@@ -21,6 +21,7 @@ from services.exporter import http
 from services.exporter.collector import QueueCollector
 from services.exporter.http import HttpMetrics
 from services.exporter.storage import StorageCollector
+from services.faults import TABLE
 from services.jobqueue.histograms import KEPT
 from services.jobqueue.records import JobState
 from services.jobqueue.snapshot import QueueSnapshot, RedisState, RunningJob
@@ -87,6 +88,21 @@ def without_histograms(found: Samples) -> Samples:
     return {key: value for key, value in found.items() if not re.search("_(bucket|count|sum)$", key[0])}
 
 
+Label = tuple[str, str]
+
+
+def every_end() -> list[tuple[Label, Label, Label]]:
+    """Labels of every way in which a job of any cell may end."""
+    ends = [("succeeded", "finished"), ("cancelled", "cancelled"), ("cancelled", "stopped_early")]
+    ends += [("failed", reason) for reason in (*{fault.code for _, fault in TABLE}, "poison", "envelope")]
+    return [(("cell", c), ("outcome", end), ("reason", why)) for c in ("rnn", "lstm", "gru") for end, why in ends]
+
+
+def is_fault(reason: Label) -> bool:
+    """Whether a trainer may report it."""
+    return reason[1] in {fault.code for _, fault in TABLE}
+
+
 def test_snapshot_becomes_exactly_these_series() -> None:
     expected: Samples = {
         ("unroll_queue_up", ()): 1,
@@ -94,6 +110,8 @@ def test_snapshot_becomes_exactly_these_series() -> None:
         ("unroll_queue_oldest_job_age_seconds", ()): 12.5,
         **by("unroll_queue_depth", "priority", {str(p): {9: 2, 5: 7}.get(p, 0) for p in range(10)}),
         **by("unroll_jobs", "state", {state.value: SNAPSHOT.jobs.get(state.value, 0) for state in JobState}),
+        **{("unroll_jobs_finished_total", labels): 0.0 for labels in every_end()},
+        **{("unroll_job_failures_total", (cell, reason)): 0.0 for cell, _, reason in every_end() if is_fault(reason)},
         ("unroll_jobs_finished_total", (("cell", "lstm"), ("outcome", "failed"), ("reason", "poison"))): 1,
         ("unroll_jobs_finished_total", (("cell", "gru"), ("outcome", "succeeded"), ("reason", "finished"))): 4,
         ("unroll_job_failures_total", (("cell", "lstm"), ("reason", "non_finite_loss"))): 2,

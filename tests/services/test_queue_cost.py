@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from queue_samples import LEASE_SECONDS, submit
 
+from rnncore.loop import Point
 from services.jobqueue import claims
 from services.jobqueue.claims import BEAT_SECONDS, ClaimedJob
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
 from tests.conftest import wait_until
+from workers.relay import RELAY_SECONDS, Relay
 from workers.reporter import PROGRESS_SECONDS
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "operations.md").read_text()
@@ -51,13 +53,23 @@ def test_commands_of_a_beat(job: ClaimedJob, scripts: RedisScripts) -> None:
     assert commands(scripts) == figure("commands of a beat")
 
 
+REPORT: dict[str, Any] = {
+    "fields": {"progress": {"step": 3}, "last": {"step": 3}},
+    "events": [("metrics", {"step": 3})],
+}
+
+
 def test_commands_of_a_report(job: ClaimedJob, scripts: RedisScripts) -> None:
-    job.write(
-        fields={"progress": {"step": 3}, "last": {"step": 3}},
-        events=[("metrics", {"step": 3})],
-        totals={"steps:lstm": 1, "characters:lstm": 100},
-    )
+    job.write(**REPORT)
     assert commands(scripts) == figure("commands of a report")
+
+
+def test_commands_of_a_report_that_takes_totals_along(job: ClaimedJob, scripts: RedisScripts) -> None:
+    counting = Relay("lstm")
+    counting.trained(Point(10, 100, 1.5, 0.5, 3, 0.01, 9.0, 0.2, 0.1, 3.0, None, {}))
+    job.write(**REPORT, totals=counting.take())
+    assert commands(scripts) == figure("commands of a report that takes totals along, one a second")
+    assert RELAY_SECONDS == 1
 
 
 def test_calls_a_second() -> None:

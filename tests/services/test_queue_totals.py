@@ -211,3 +211,12 @@ def test_snapshot_tells_seats_workers_bytes_and_redis(queue: JobQueue, scripts: 
     assert 0 < found.redis.memory_used_bytes < found.redis.memory_max_bytes == 1 << 30
     assert found.redis.clients >= 1
     assert found.redis.commands_total > 10
+
+
+def test_workers_at_work_are_those_of_all_running_jobs(queue: JobQueue, scripts: RedisScripts) -> None:
+    claims.publish_capacity(scripts, Capacity(Seats(5, 0), 0))
+    submit(queue, resources={"num_workers": 3})
+    submit(queue)
+    for free in (Seats(5, 0), Seats(2, 0)):
+        assert claims.claim(scripts, lease_seconds=LEASE_SECONDS, free=free) is not None
+    assert queue_snapshot(scripts).workers_at_work == 4

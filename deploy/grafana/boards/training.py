@@ -65,7 +65,7 @@ _FAULTS = [
         "Within five minutes, by fault; those that are repeated included.",
         [
             Query(
-                "sum by (reason) (max by (cell, reason) (increase(unroll_job_failures_total[5m]))) or vector(0)",
+                "sum by (reason) (max by (cell, reason) (increase(unroll_job_failures_total[5m]))) > 0 or vector(0)",
                 "{{reason}}",
             )
         ],
