@@ -20,7 +20,7 @@ from starlette.requests import HTTPConnection
 
 from rnncore.errors import Forbidden, NotFound, Unavailable, UnrollError
 from services.access import SAFE_METHODS, Access
-from services.api import completions, datasets, jobs, keys, models, sweeps, tenants, usage, webhooks
+from services.api import completions, datasets, jobs, keys, models, sweeps, tenants, usage, webhooks, workers
 from services.api.openai import files, fine_tuning
 from services.api.rooms import Rooms
 from services.api.sampler_client import SamplerClient
@@ -32,6 +32,8 @@ from services.faults import answer_headers, envelope, error_answer
 from services.jobqueue.api_keys import ApiKey, ApiKeys, Scope
 from services.jobqueue.drain import Drains
 from services.jobqueue.durability import check_durability
+from services.jobqueue.floor import Floor
+from services.jobqueue.line import Lines
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import JobRecord
 from services.jobqueue.scripts import RedisScripts
@@ -75,6 +77,8 @@ def create_app(settings: Settings) -> FastAPI:
         sweeps=Sweeps(scripts, idempotency_seconds=idempotency_seconds),
         access=access,
         tenants=Tenants(scripts),
+        floor=Floor(scripts),
+        lines=Lines(scripts, queue),
         usage=UsageLedger(scripts),
         tries=Tries(scripts),
         webhooks=webhooks_of_tenants,
@@ -111,7 +115,21 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for room in (datasets, jobs, sweeps, models, completions, files, fine_tuning, keys, tenants, usage, webhooks):
+    rooms_of_v1 = (
+        datasets,
+        jobs,
+        sweeps,
+        models,
+        completions,
+        files,
+        fine_tuning,
+        keys,
+        tenants,
+        usage,
+        webhooks,
+        workers,
+    )
+    for room in rooms_of_v1:
         app.include_router(room.router)
     _add_faults(app)
     registry = CollectorRegistry()

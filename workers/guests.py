@@ -84,6 +84,11 @@ class Guest:
                     found.append(cls(name, actor, [seats[seat] for seat in place.seats if seat in seats], place))
         return found
 
+    @property
+    def job(self) -> str:
+        """The job that it was made for."""
+        return self.name.removeprefix(_PREFIX).rpartition("-")[0]
+
     def look_after(self) -> None:
         """Gives the process its job once it is there, and sees when it is over. Never raises for a fault of the job."""
         try:

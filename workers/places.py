@@ -43,6 +43,8 @@ class Seat:
         self.is_warm = False
         self.is_drained = False
         self.guests: dict[str, int] = {}
+        # A job that an earlier dispatcher gave its trainer.
+        self.inherited: str | None = None
 
     @property
     def kind(self) -> Literal["cpu", "gpu"]:
