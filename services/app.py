@@ -50,6 +50,7 @@ from services.settings import Settings
 from services.storage import Storage
 from services.traces import configure_traces
 from services.web import pages, sessions
+from services.web.shelves import RoomShelves, Shelves
 from services.web.site import Holder, Site, Sources
 from services.webhooks import Messenger
 
@@ -136,7 +137,8 @@ def create_app(settings: Settings) -> FastAPI:
     registry.register(QueueCollector(lambda: _snapshot(scripts)))
     register_build_info(registry, version=VERSION)
     _add_health(app, rooms, Drains(scripts), registry)
-    site = _pages(queue, access, settings)
+    shelves = RoomShelves(queue, rooms.sweeps, rooms.storage, rooms.tenants, rooms.floor, rooms.lines, Drains(scripts))
+    site = _pages(queue, access, settings, shelves)
     app.mount("/static", pages.static_files())
     app.include_router(site.router)
     app.add_middleware(
@@ -221,7 +223,7 @@ def _add_health(app: FastAPI, rooms: Rooms, drains: Drains, registry: CollectorR
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _pages(queue: JobQueue, access: Access, settings: Settings) -> Site:
+def _pages(queue: JobQueue, access: Access, settings: Settings, shelves: Shelves) -> Site:
     """The pages over what they read. To them a key is `TENANT:ID`."""
 
     def check_key(raw: str) -> str | None:
@@ -246,6 +248,7 @@ def _pages(queue: JobQueue, access: Access, settings: Settings) -> Site:
             holder=holder,
             list_jobs=lambda tenant: queue.jobs(tenant, limit=_JOBS_ON_PAGE)[0],
             get_job=get_job,
+            shelves=shelves,
         )
     )
 

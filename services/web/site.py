@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.jobqueue.records import JobRecord
 from services.web import sessions, text
+from services.web.shelves import Shelves
 
 HERE = Path(__file__).parent
 CONTENT_SECURITY_POLICY = (
@@ -50,6 +51,11 @@ class Visitor(NamedTuple):
     csrf: str
     path: str
 
+    @property
+    def seen(self) -> str | None:
+        """Whose jobs to show in what all tenants share: None, those of all, to an admin."""
+        return None if "admin" in self.scopes else self.tenant
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -64,6 +70,7 @@ class Sources:
     holder: Callable[[str], Holder | None]
     list_jobs: Callable[[str], list[JobRecord]]
     get_job: Callable[[str, str], JobRecord | None]
+    shelves: Shelves
     clock: Callable[[], float] = time.time
 
 

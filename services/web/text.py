@@ -75,3 +75,12 @@ def network(job: JobRecord) -> str:
 def title(job: JobRecord) -> str:
     """What a person calls the job."""
     return visible_line((job.spec and job.spec.name) or job.id)
+
+
+def size(num_bytes: float) -> str:
+    """`812 B`, `1.1 MB`, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
+from fake_rooms import FakeShelves, add_room_routes
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
@@ -66,6 +67,8 @@ class FakeV1:
 
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
+        self.shelves = FakeShelves()
+        self.scopes = SCOPES
         self.history: list[dict[str, Any]] = []
         self.events: list[dict[str, Any] | None] = []
         self.completion: list[str | dict[str, Any]] = ["Once ", "upon ", "a time."]
@@ -186,14 +189,16 @@ def fake_app(fake: FakeV1) -> FastAPI:
                 secret=SECRET,
                 version="9.8.7",
                 check_key=lambda raw: KEY_ID if raw == KEY else None,
-                holder=lambda key_id: Holder(TENANT, SCOPES) if key_id in fake.live_keys else None,
+                holder=lambda key_id: Holder(TENANT, fake.scopes) if key_id in fake.live_keys else None,
                 list_jobs=lambda _: fake.jobs,
                 get_job=fake.get_job,
+                shelves=fake.shelves,
             )
         ).router
     )
     add_guard(app, fake)
     add_routes(app, fake)
+    add_room_routes(app, fake.shelves)
     return app
 
 
@@ -207,7 +212,7 @@ def add_guard(app: FastAPI, fake: FakeV1) -> None:
             if sessions.verify(SECRET, cookie, time.time()) is None:
                 return refusal(401, "no session")
             token = request.headers.get(sessions.CSRF_HEADER, "")
-            if request.method == "POST" and not sessions.csrf_matches(SECRET, cookie, token):
+            if request.method != "GET" and not sessions.csrf_matches(SECRET, cookie, token):
                 return refusal(403, "no CSRF token")
         return await call_next(request)
 

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Say where the server is, if it is ready, how many jobs wait and run, and who works. Exit 1 while it is not ready."""
+    """Say where the server is, whether it is ready, what waits, runs and works. Exit 1 while it is not ready."""
     with unroll.Client() as client:
         readiness = client.readiness()
         found: dict[str, object] = {"url": client.url, "is_ready": readiness.is_ready}
