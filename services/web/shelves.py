@@ -40,7 +40,7 @@ class DatasetShelf(NamedTuple):
 
 
 class ModelShelf(NamedTuple):
-    """A model under a name: the checkpoint that answers, the job that made it, and the aliases for that job's models."""
+    """A model under a name: the checkpoint that answers, the job that made it, and the aliases of that job's models."""
 
     id: str
     alias_of: str | None

@@ -11,6 +11,7 @@ from rnncore.sweep_points import most_trials
 from rnncore.sweep_spec import Choices, Range, Scalar, SweepSpec
 from services.jobqueue.sweeps import Trial
 from services.sweeps.report import SweepReport
+from services.web.text import visible
 
 BEST_COMPARED = 5
 Order = Literal["best", "number"]
@@ -154,8 +155,15 @@ def command(spec: SweepSpec) -> str:
     for name, given in _flat(job):
         words += ["--set", f"{name}={json.dumps(given, ensure_ascii=False)}"]
     asked.get("early_stopping", {}).pop("method", None)
-    says_all = not any(asked.values()) and all(map(_is_sayable, spec.parameters.values()))
-    return shlex.join(words) if says_all else "unroll sweep --spec sweep.json"
+    said = shlex.join(words)
+    says_all = not any(asked.values()) and all(map(_is_sayable, spec.parameters.values())) and visible(said) == said
+    return said if says_all else "unroll sweep --spec sweep.json"
+
+
+def as_file(spec: SweepSpec) -> str:
+    """What to write into that file."""
+    written = json.dumps(asked_for(spec), indent=2, ensure_ascii=False)
+    return written if visible(written) == written else json.dumps(asked_for(spec), indent=2)
 
 
 def asked_for(spec: SweepSpec) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The pages of sweeps: `/sweeps`, `/sweeps/new`, `/sweeps/{id}`."""
 
-import json
 import re
 from typing import Any, cast
 
@@ -78,5 +77,5 @@ def _shown(shelf: SweepShelf, request: Request) -> dict[str, Any]:
         "rungs": sweep_view.rungs(shelf.report, shelf.trials),
         "compared": sweep_view.best_jobs(shelf.report, shelf.trials),
         "command": sweep_view.command(spec) if spec else None,
-        "spec_json": json.dumps(sweep_view.asked_for(spec), indent=2, ensure_ascii=False) if spec else None,
+        "spec_json": sweep_view.as_file(spec) if spec else None,
     }
