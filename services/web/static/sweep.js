@@ -12,6 +12,7 @@ class SweepPage {
   constructor(about) {
     this.about = about;
     this.rows = [];
+    this.lit = null; // the number of the trial that is pointed at
     const told = { onHover: (number) => this.highlight(number), onPick: (number) => this.goTo(number) };
     this.filters = new SweepFilters(byId("filters"), about, () => this.show());
     this.parallel = new ParallelCoordinates(byId("parallel"), {
@@ -71,7 +72,7 @@ class SweepPage {
       if (!row.hidden) shown += 1;
     }
     this.idle = this.filters.isActive ? `${shown} of ${this.rows.length} trials within the filters` : "";
-    byId("readout").textContent = this.idle;
+    this.highlight(this.lit);
   }
 
   showCourse(score) {
@@ -106,6 +107,7 @@ class SweepPage {
   }
 
   highlight(number) {
+    this.lit = number;
     for (const drawing of this.drawings) drawing.highlight(number);
     document.querySelector("tr.is-lit")?.classList.remove("is-lit");
     const row = this.rows.find((one) => one.number === number);
