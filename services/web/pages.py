@@ -4,18 +4,18 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from services.web import datasets, login, models, queue, run, runs, sweeps, workers
+from services.web import compare, datasets, login, models, queue, run, runs, submit, sweeps, workers
 from services.web.site import HERE, NavEntry, Site, Sources
 
 _NAVIGATION = (
-    NavEntry("Runs", "/", under=("jobs",)),
+    NavEntry("Runs", "/", under=("jobs", "submit", "compare")),
     NavEntry("Sweeps", "/sweeps"),
     NavEntry("Data sets", "/datasets"),
     NavEntry("Models", "/models"),
     NavEntry("Queue", "/queue"),
     NavEntry("Workers", "/workers"),
 )
-_PAGES = (login, runs, run, sweeps, datasets, models, queue, workers)
+_PAGES = (login, runs, run, submit, compare, sweeps, datasets, models, queue, workers)
 
 
 def site(sources: Sources) -> Site:

@@ -1,21 +1,9 @@
 """The page of the queue, `/queue`: who waits for what, why and how long; who runs; who may take how much."""
 
-from collections.abc import Mapping
-
 from fastapi import Request
 from fastapi.responses import Response
 
 from services.web.site import Site, Visitor
-
-REASONS: Mapping[str, str] = {
-    "no_free_worker": "every worker is taken",
-    "backoff": "pauses before its next attempt",
-    "quota": "its tenant has as many workers as it may",
-    "larger_job": "free workers are kept for a larger job",
-    "cluster_grows": "needs workers that the cluster has to add",
-    "no_such_worker": "no worker here could run it",
-    "drained": "the service takes up no jobs: its operator drained it",
-}
 
 
 def add(site: Site) -> None:
@@ -32,7 +20,6 @@ def add(site: Site) -> None:
             shares=shelves.shares(visitor.tenant, visitor.seen),
             workers=shelves.workers(visitor.seen),
             drained=shelves.drained(),
-            reasons=REASONS,
         )
 
     @site.page("/queue")

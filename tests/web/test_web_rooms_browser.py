@@ -154,7 +154,7 @@ def test_sweep_is_cancelled_by_a_second_click_and_its_best_promoted(visit: Visit
         ("PUT", "/v1/models/prod", {"model": f"job-{1:016x}"}),
     ]
     expect(page.get_by_role("link", name="Compare best 2")).to_have_attribute(
-        "href", f"/compare?runs=job-{1:016x},job-{0:016x}"
+        "href", f"/compare?jobs=job-{1:016x},job-{0:016x}"
     )
 
 
@@ -318,4 +318,4 @@ def test_every_page_reads_without_javascript(visit: Visit, fake: FakeV1) -> None
     for path in PATHS:
         page.goto(fake.url + path)
         expect(page.locator("main h1").first).to_be_visible()
-        assert page.locator(".needs-script:visible").count() == 0
+        assert page.locator(".scripted:visible").count() == 0

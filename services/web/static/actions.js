@@ -1,4 +1,4 @@
-// Buttons that change something at /v1, and those that copy: what they do stands in their attributes. Knows no page.
+// Buttons that change something at /v1: what they do stands in their attributes. Knows no page.
 
 import { send, sentence } from "./api.js";
 import { toast } from "./toasts.js";
@@ -8,10 +8,9 @@ const SURE_MILLISECONDS = 5000;
 /** Gives life to every button of the page, those that come later included. */
 export function listen() {
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-method], button[data-copy]");
+    const button = event.target.closest("button[data-method]");
     if (!button) return;
-    if (button.dataset.copy !== undefined) copy(button);
-    else if (button.dataset.sure && button.dataset.asking === undefined) ask(button);
+    if (button.dataset.sure && button.dataset.asking === undefined) ask(button);
     else act(button);
   });
   document.addEventListener("submit", (event) => {
@@ -64,16 +63,5 @@ async function setAlias(form) {
     document.dispatchEvent(new Event("changed"));
   } catch (error) {
     toast(sentence(error), { isAlarm: true });
-  }
-}
-
-/** Where the browser lets no page write to the clipboard, the text is marked for the reader to copy. */
-async function copy(button) {
-  const code = button.parentElement.querySelector("code");
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-    toast("Copied.");
-  } catch {
-    getSelection().selectAllChildren(code);
   }
 }

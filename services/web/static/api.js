@@ -32,6 +32,14 @@ export async function send(method, path, body, more = {}) {
   return response.json();
 }
 
+/** Sends the bytes of a file as they are; the answer's JSON. */
+export async function upload(path, file) {
+  const headers = { accept: "application/json", "x-csrf-token": csrfToken(), "content-type": "application/octet-stream" };
+  const response = await fetch(path, { method: "POST", headers, body: file });
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
 /** What to tell people of anything that `getJson`, `send` or `complete` threw; throws what is no refusal. */
 export function sentence(error) {
   if (error instanceof ApiError) return error.message;

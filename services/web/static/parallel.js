@@ -10,7 +10,7 @@ const AXIS_WIDTH = 118;
 const EDGE = 56;
 const GRAB = 14;
 const RAMP = 5;
-const MOST_NAME = 17;
+const MOST_NAME = 20;
 
 /** Draws into `element`. Tells `onHover(number | null)`, `onPick(number)`, and `onBrush(axis name, [from, to] | null)`. */
 export class ParallelCoordinates {
