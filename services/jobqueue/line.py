@@ -1,7 +1,7 @@
 """The line: what waits, what runs and what was set aside, of one tenant or of all. Changes nothing."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,9 +10,11 @@ from services.jobqueue import keys
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import JobRecord, JobState, Placement, Progress, QueuePlace
 from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.tenants import TenantLimits
 
 MOST_SHOWN = 200
 _MOST_READ = 1000
+_FEWEST_OF_A_TENANT = 10
 
 
 class JobInLine(BaseModel):
@@ -56,41 +58,59 @@ class Lines:
         self._queue = queue
 
     def read(self, tenant: str | None) -> Line:
-        """The line of `tenant`, or of all where it is None."""
+        """The line of `tenant`, or of all where it is None. However many wait, only those that are shown are read."""
         with self._scripts.faults():
-            tenants = self._redis.zrange(keys.TENANTS, 0, -1) if tenant is None else [tenant]
-            lengths = [self._redis.zcard(keys.ready(name)) for name in tenants]
-            ready = [one for name in tenants for one in self._redis.zrange(keys.ready(name), 0, MOST_SHOWN - 1)]
-            if tenant is None:
-                running = self._redis.zrange(keys.LEASES, 0, _MOST_READ - 1)
-            else:
-                running = list(self._redis.smembers(keys.running(tenant)))
-            backoff = self._redis.zrange(keys.BACKOFF, 0, _MOST_READ - 1)
-            paused = self._redis.zrange(keys.PAUSED, 0, _MOST_READ - 1)
-        jobs = self._jobs({*ready, *backoff, *running, *paused}, tenant)
-        waiting = [job for job in jobs if job.queue is not None]
-        held_back = len({job.id for job in waiting} & set(backoff))
-        at_work = [job for job in jobs if job.state in (JobState.RUNNING, JobState.PAUSING)]
+            ready, num_ready = self._ready(tenant)
+            leases = self._redis.zrange(keys.LEASES, 0, _MOST_READ - 1)
+            running = leases if tenant is None else list(self._redis.smembers(keys.running(tenant)))
+            backoff = self._own(self._redis.zrange(keys.BACKOFF, 0, _MOST_READ - 1), tenant)
+            paused = self._own(self._redis.zrange(keys.PAUSED, 0, _MOST_READ - 1, desc=True), tenant)
+        shown = [*ready, *backoff[:MOST_SHOWN], *running[:MOST_SHOWN], *paused[:MOST_SHOWN]]
+        jobs = [_in_line(job) for job in self._records(shown)]
         return Line(
-            waiting=sorted(waiting, key=_position)[:MOST_SHOWN],
-            running=_newest(at_work),
+            waiting=sorted((job for job in jobs if job.queue is not None), key=_position)[:MOST_SHOWN],
+            running=_newest(job for job in jobs if job.state in (JobState.RUNNING, JobState.PAUSING)),
             paused=_newest(job for job in jobs if job.state == JobState.PAUSED),
-            num_waiting=sum(lengths) + held_back,
-            num_running=len(at_work),
+            num_waiting=num_ready + len(backoff),
+            num_running=len(running),
         )
 
-    def _jobs(self, ids: set[str], tenant: str | None) -> list[JobInLine]:
+    def _ready(self, tenant: str | None) -> tuple[list[str], int]:
+        """The ready jobs that start first, about: turns of tenants are their virtual times; and how many there are."""
+        times = dict(self._redis.zrange(keys.TENANTS, 0, -1, withscores=True))
+        names = list(times) if tenant is None else [tenant]
+        most = max(_FEWEST_OF_A_TENANT, 2 * MOST_SHOWN // max(1, len(names)))
+        with self._redis.pipeline(transaction=False) as asked:
+            for name in names:
+                asked.zcard(keys.ready(name))
+                asked.zrange(keys.ready(name), 0, most - 1)
+                asked.hget(keys.LIMITS, name)
+            answers = iter(asked.execute())
+        turns, number = [], 0
+        for name, length, ids, limits in zip(names, answers, answers, answers, strict=True):
+            weight = TenantLimits.model_validate_json(limits or "{}").weight
+            turns += [(times.get(name, 0.0) + rank / weight, job_id) for rank, job_id in enumerate(ids)]
+            number += length
+        return [job_id for _, job_id in sorted(turns)[:MOST_SHOWN]], number
+
+    def _own(self, ids: Sequence[str], tenant: str | None) -> list[str]:
+        """Those of `ids` that are the tenant's, in their order."""
+        return [job_id for job_id, owner in zip(ids, self._owners(ids), strict=True) if tenant in (None, owner)]
+
+    def _owners(self, ids: Sequence[str]) -> list[str | None]:
+        with self._scripts.faults(), self._redis.pipeline(transaction=False) as asked:
+            for job_id in ids:
+                asked.hget(keys.job(job_id), "tenant")
+            owners: list[str | None] = asked.execute()
+        return owners
+
+    def _records(self, ids: Sequence[str]) -> Iterator[JobRecord]:
         by_tenant: dict[str, list[str]] = defaultdict(list)
-        if tenant is None:
-            listed = sorted(ids)
-            with self._scripts.faults(), self._redis.pipeline(transaction=False) as asked:
-                for job_id in listed:
-                    asked.hget(keys.job(job_id), "tenant")
-                for job_id, owner in zip(listed, asked.execute(), strict=True):
-                    by_tenant[owner or ""].append(job_id)
-        else:
-            by_tenant[tenant] = sorted(ids)
-        return [_in_line(job) for owner, own in by_tenant.items() for job in self._queue.records(owner, own)]
+        for job_id, owner in zip(ids, self._owners(ids), strict=True):
+            if owner and job_id not in by_tenant[owner]:
+                by_tenant[owner].append(job_id)
+        for owner, own in by_tenant.items():
+            yield from self._queue.records(owner, own)
 
 
 def _in_line(job: JobRecord) -> JobInLine:

@@ -15,6 +15,7 @@ from services.jobqueue.floor import TOLD_SECONDS, Floor, Occupant, Worker, publi
 from services.jobqueue.line import Line, Lines
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.tenants import TenantLimits, Tenants
 
 OTHER = "tenant-b"
 
@@ -117,6 +118,20 @@ def test_line_of_one_tenant_has_no_job_of_another_and_that_of_all_has_both(
     whole = lines.read(None)
     assert {job.id for job in whole.waiting} == {waits.id, waits_too.id}
     assert ({job.id for job in whole.running}, whole.num_waiting, whole.num_running) == (running, 2, 2)
+
+
+def test_long_line_shows_those_that_start_first_over_all_tenants_and_counts_the_rest(
+    queue: JobQueue, scripts: RedisScripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.jobqueue.line.MOST_SHOWN", 4)
+    add_datasets(queue, OTHER, VALIDATION)
+    Tenants(scripts).put(OTHER, TenantLimits(weight=3))
+    own = [submit(queue).id for _ in range(5)]
+    others = [submit(queue, OTHER, dataset=VALIDATION).id for _ in range(5)]
+    line = Lines(scripts, queue).read(None)
+    assert {job.id for job in line.waiting} == {own[0], *others[:3]}
+    assert line.num_waiting == 10
+    assert [job.id for job in Lines(scripts, queue).read(TENANT).waiting] == own[:4]
 
 
 @pytest.mark.parametrize(("scopes", "sees"), [((Scope.READ,), False), ((Scope.READ, Scope.ADMIN), True)])
