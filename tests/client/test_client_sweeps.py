@@ -154,6 +154,11 @@ def test_sweep_is_cancelled(server, unroll_command):
     assert unroll_command("sweeps", "cancel", SWEEP).stdout == "cancelled, ends with its trials\n"
 
 
+def test_sweep_is_deleted(server, unroll_command):
+    server.on("DELETE", PATH, answer({"id": SWEEP, "object": "sweep", "deleted": True}))
+    assert unroll_command("sweeps", "delete", SWEEP).stdout == f"{SWEEP}\n"
+
+
 def test_client_waits_for_the_end(server):
     server.on("GET", PATH, answer(report("succeeded", trial(0, value=1.5))))
     with Client() as client:

@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 from fake_inside import FakeInside, add_inside_routes
 from fake_models import FakeModels, add_model_routes
+from fake_rooms import FakeShelves, add_room_routes
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
@@ -71,6 +72,8 @@ class FakeV1:
 
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
+        self.shelves = FakeShelves()
+        self.scopes = SCOPES
         self.datasets = {DATASET: "shakespeare.txt"}
         self.stored: list[Dataset] = []
         self.submitted: list[dict[str, Any]] = []
@@ -228,13 +231,14 @@ def fake_app(fake: FakeV1) -> FastAPI:
                 secret=SECRET,
                 version="9.8.7",
                 check_key=lambda raw: KEY_ID if raw == KEY else None,
-                holder=lambda key_id: Holder(TENANT, SCOPES) if key_id in fake.live_keys else None,
+                holder=lambda key_id: Holder(TENANT, fake.scopes) if key_id in fake.live_keys else None,
                 find_jobs=fake.find_jobs,
                 names_of_datasets=lambda ids: {each: fake.datasets[each] for each in ids if each in fake.datasets},
                 changes=fake.changes,
                 get_job=fake.get_job,
                 datasets=lambda _: fake.stored,
                 checkpoints=lambda _, __: fake.checkpoints,
+                shelves=fake.shelves,
             )
         ).router
     )
@@ -242,6 +246,7 @@ def fake_app(fake: FakeV1) -> FastAPI:
     add_routes(app, fake)
     add_inside_routes(app, fake.inside)
     add_model_routes(app, fake.models)
+    add_room_routes(app, fake.shelves)
     return app
 
 
@@ -255,7 +260,7 @@ def add_guard(app: FastAPI, fake: FakeV1) -> None:
             if sessions.verify(SECRET, cookie, time.time()) is None:
                 return refusal(401, "no session")
             token = request.headers.get(sessions.CSRF_HEADER, "")
-            if request.method in ("POST", "DELETE") and not sessions.csrf_matches(SECRET, cookie, token):
+            if request.method != "GET" and not sessions.csrf_matches(SECRET, cookie, token):
                 return refusal(403, "no CSRF token")
         return await call_next(request)
 
