@@ -5,10 +5,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from services.web import login, run, runs
+from services.web.lecture import page as lecture
 from services.web.site import HERE, NavEntry, Site, Sources
 
-_NAVIGATION = (NavEntry("Runs", "/", under=("jobs",)),)
-_PAGES = (login, runs, run)
+_NAVIGATION = (NavEntry("Runs", "/", under=("jobs",)), NavEntry("Lecture", "/lecture"))
+_PAGES = (login, runs, run, lecture)
 
 
 def site(sources: Sources) -> Site:

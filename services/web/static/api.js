@@ -23,11 +23,12 @@ export async function getJson(path) {
   return response.json();
 }
 
-/** Changes something: `method` is POST, PUT or DELETE; the answer's JSON. */
+/** Changes something: `method` is POST, PUT or DELETE; the answer's JSON. A Blob goes as it is, all else as JSON. */
 export async function send(method, path, body) {
+  const isFile = body instanceof Blob; // which names its type itself
   const headers = { accept: "application/json", "x-csrf-token": csrfToken() };
-  if (body !== undefined) headers["content-type"] = "application/json";
-  const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  if (body !== undefined && !isFile) headers["content-type"] = "application/json";
+  const response = await fetch(path, { method, headers, body: isFile || body === undefined ? body : JSON.stringify(body) });
   if (!response.ok) throw await refusal(response);
   return response.json();
 }

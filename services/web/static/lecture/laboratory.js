@@ -1,0 +1,154 @@
+// Trainings that a chapter starts: ordinary jobs, queued by the visitor, found again by their metadata after a reload.
+
+import { getJson, send } from "../api.js";
+import { span, visible } from "../text.js";
+import { fill, mayTrain, tellError, words } from "./words.js";
+
+const EVERY_MILLISECONDS = 700;
+const ENDED = new Set(["succeeded", "failed", "cancelled"]);
+const MOST_JOBS = 20;
+
+export const isEnded = (job) => ENDED.has(job.state);
+
+/** The latest run of one experiment: its jobs, the button that starts it, and what they say of themselves. */
+export class Experiment {
+  /** `order()` gives { text, title, specs }; `onJobs(jobs)` is told after each look. */
+  constructor(name, { order, onJobs }) {
+    this.name = name;
+    this.order = order;
+    this.onJobs = onJobs;
+    this.jobs = [];
+    this.timer = 0;
+    const row = document.getElementById(`${name}-live`);
+    this.trainButton = row.querySelector('[data-action="train"]');
+    this.cancelButton = row.querySelector('[data-action="cancel"]');
+    this.words = row.querySelector('[data-part="words"]');
+    this.error = document.getElementById(`${name}-error`);
+    this.list = document.getElementById(`${name}-jobs`);
+    this.trainButton.addEventListener("click", () => this.train());
+    this.cancelButton.addEventListener("click", () => this.cancel());
+    document.addEventListener("visibilitychange", () => this.wait());
+  }
+
+  /** Finds the run that was started last, from whatever page. */
+  async find() {
+    await this.guarded(async () => {
+      const listed = await getJson(`/v1/jobs?metadata%5Blecture%5D=${this.name}&limit=${MOST_JOBS}`);
+      const run = listed.data[0]?.spec?.metadata.run;
+      this.jobs = listed.data.filter((job) => run !== undefined && job.spec?.metadata.run === run).reverse();
+    });
+    await this.show();
+  }
+
+  async train() {
+    const { text, title, specs } = this.order();
+    this.trainButton.disabled = true;
+    this.words.textContent = words.live.queueing;
+    const queued = [];
+    const isQueued = await this.guarded(async () => {
+      const file = new Blob([text], { type: "text/plain" });
+      const dataset = await send("POST", `/v1/datasets?kind=text&name=${encodeURIComponent(title)}`, file);
+      const run = Date.now().toString(36);
+      for (const spec of specs) {
+        const metadata = { ...spec.metadata, lecture: this.name, run };
+        queued.push(await send("POST", "/v1/jobs", { ...spec, dataset: dataset.id, metadata }));
+      }
+    });
+    if (isQueued) this.jobs = queued;
+    else await this.cancelAll(queued); // half an experiment shows nothing
+    await this.show();
+  }
+
+  async cancel() {
+    this.cancelButton.disabled = true;
+    await this.guarded(() => this.cancelAll(this.jobs.filter((job) => !isEnded(job)), { isQuiet: false }));
+    this.cancelButton.disabled = false;
+    await this.look();
+  }
+
+  async cancelAll(jobs, { isQuiet = true } = {}) {
+    const asked = jobs.map((job) => send("POST", `/v1/jobs/${encodeURIComponent(job.id)}/cancel`));
+    if (isQuiet) await Promise.allSettled(asked);
+    else await Promise.all(asked);
+  }
+
+  /** Asks how the jobs stand by now. */
+  async look() {
+    await this.guarded(async () => {
+      const open = this.jobs.filter((job) => !isEnded(job));
+      const found = await Promise.all(open.map((job) => getJson(`/v1/jobs/${encodeURIComponent(job.id)}`)));
+      const now = new Map(found.map((job) => [job.id, job]));
+      this.jobs = this.jobs.map((job) => now.get(job.id) ?? job);
+    });
+    await this.show();
+  }
+
+  async show() {
+    const isBusy = this.jobs.some((job) => !isEnded(job));
+    this.trainButton.disabled = isBusy || !mayTrain;
+    this.cancelButton.hidden = !isBusy;
+    this.words.textContent = mayTrain ? summary(this.jobs) : words.live.read_only;
+    const lines = this.jobs.map(line);
+    const fresh = document.createElement("ul");
+    fresh.append(...lines);
+    if (fresh.innerHTML !== this.list.innerHTML) this.list.replaceChildren(...lines);
+    await this.guarded(() => this.onJobs(this.jobs), { isShowing: true });
+    this.wait();
+  }
+
+  wait() {
+    clearTimeout(this.timer);
+    const isBusy = this.jobs.some((job) => !isEnded(job));
+    if (isBusy && !document.hidden) this.timer = setTimeout(() => this.look(), EVERY_MILLISECONDS);
+  }
+
+  /** Does it and says what was refused; whether it was done. */
+  async guarded(act, { isShowing = false } = {}) {
+    try {
+      await act();
+      if (!isShowing) tellError(this.error, null);
+      return true;
+    } catch (error) {
+      tellError(this.error, error);
+      return false;
+    }
+  }
+}
+
+function summary(jobs) {
+  if (!jobs.length) return "";
+  const open = jobs.filter((job) => !isEnded(job));
+  if (!open.length) return jobs.every((job) => job.state === "succeeded") ? words.live.done : words.live.not_done;
+  return fill(words.live.working, { done: jobs.length - open.length, all: jobs.length });
+}
+
+/** One job: its name, state, progress, and why it waits or what failed. */
+function line(job) {
+  const item = document.createElement("li");
+  const link = document.createElement("a");
+  link.href = `/jobs/${encodeURIComponent(job.id)}`;
+  link.textContent = visible(job.spec?.name ?? job.id);
+  const state = document.createElement("span");
+  state.className = "quiet";
+  state.textContent = words.states[job.state];
+  const bar = document.createElement("progress");
+  bar.max = 1;
+  bar.value = job.progress.ratio;
+  bar.setAttribute("aria-label", words.live.progress);
+  const told = document.createElement("span");
+  told.className = job.error ? "alarm" : "quiet";
+  told.textContent = situation(job);
+  item.append(link, bar, state, told);
+  return item;
+}
+
+function situation(job) {
+  if (job.error) return visible([job.error.message, job.error.hint].filter(Boolean).join(" "));
+  if (job.state === "queued" && job.queue) {
+    const { position, reason, eta_seconds: eta } = job.queue;
+    const why = words.reasons[reason] ?? reason;
+    return fill(eta === null ? words.live.waits : words.live.waits_for, { position, why, eta: span(eta) });
+  }
+  if (job.state === "running") return fill(words.live.at_step, { step: job.progress.step });
+  return "";
+}

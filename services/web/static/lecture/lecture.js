@@ -1,0 +1,15 @@
+// Brings the chapters of the lecture to life, each by a module of its own. Knows no chapter's inside.
+
+import { Gates } from "./gates.js";
+import { Hello } from "./hello.js";
+import { Sampling } from "./sampling.js";
+import { Shapes } from "./shapes.js";
+import { Truncation } from "./truncation.js";
+import { Vanishing } from "./vanishing.js";
+
+new Shapes();
+new Truncation();
+new Gates();
+const sampling = new Sampling();
+await Promise.all([new Hello({ onTrained: () => sampling.refresh() }).start(), new Vanishing().start(), sampling.refresh()]);
+document.getElementById("lecture").dataset.isReady = "yes";
