@@ -76,7 +76,7 @@ export class Gates {
 
   /** What one has arranged by hand is no preset. */
   touched() {
-    if (!this.preset.querySelector('[value=""]')) this.preset.add(new Option(words.presets.own, ""));
+    if (!this.preset.querySelector('[value=""]')) this.preset.add(new Option(words.gates.own, ""));
     this.preset.value = "";
     this.show();
   }

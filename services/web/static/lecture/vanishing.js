@@ -54,7 +54,7 @@ export class Vanishing {
     const model = { cell, hidden_size: SIZES[cell], embedding_size: EMBEDDING, dropout: 0 };
     if (cell === "lstm") model.forget_bias = Number(this.bias.value);
     return {
-      name: fill(words.vanishing[part], { cell: cell.toUpperCase() }),
+      name: fill(words.vanishing.names[part], { cell: cell.toUpperCase() }),
       model,
       train: {
         ...{ batch_size: 16, tbptt_steps: Number(this.steps.value), warmup_steps: 20, precision: "fp32", seed: 1 },
@@ -77,7 +77,7 @@ export class Vanishing {
     byId("vanishing-figure").hidden = !this.shown.length;
     if (!this.shown.length) return;
     this.drawing.redraw();
-    byId("vanishing-legend").replaceChildren(...this.shown.map(({ cell, part }) => key(`series-${cell} ${part}`, fill(words.vanishing[part], { cell: cell.toUpperCase() }))));
+    byId("vanishing-legend").replaceChildren(...this.shown.map(({ cell, part }) => key(`series-${cell} ${part}`, fill(words.vanishing.names[part], { cell: cell.toUpperCase() }))));
     byId("vanishing-table").tBodies[0].replaceChildren(...this.shown.map((one) => this.row(one)));
     byId("vanishing-said").textContent = fill(words.vanishing.said, { steps: this.cut, last: this.cut - 1 });
   }
@@ -105,7 +105,7 @@ export class Vanishing {
     const row = document.createElement("tr");
     const found = norms(view);
     const bits = closing(view);
-    row.appendChild(document.createElement("th")).textContent = fill(words.vanishing[part], { cell: cell.toUpperCase() });
+    row.appendChild(document.createElement("th")).textContent = fill(words.vanishing.names[part], { cell: cell.toUpperCase() });
     row.firstChild.scope = "row";
     const size = job.spec.model.hidden_size;
     const symbols = new Set(text(9)).size;
