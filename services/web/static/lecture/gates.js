@@ -138,7 +138,7 @@ export class Gates {
     const values = this.trace.flatMap(({ c, h }) => [c ?? h, h]);
     return plot(width, HEIGHT, {
       series: LINES[this.cell].map(([name, className]) => ({ points: read(name), className })),
-      x: { from: 1, to: STEPS, words: words.gates.step },
+      x: { from: 0.5, to: STEPS + 0.5, words: words.gates.step }, // a step lies beneath its switches
       y: { from: Math.min(-0.2, ...values), to: Math.max(1, ...values), words: "" },
     });
   }

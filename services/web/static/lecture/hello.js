@@ -107,7 +107,7 @@ export class Hello {
     const steps = walk(this.network);
     const { x, fromInput, fromState, h, p, target } = steps[this.at];
     [...byId("hello-letters").children].forEach((button, at) => button.setAttribute("aria-pressed", String(at === this.at)));
-    byId("hello-input").replaceChildren(...x.map((value, at) => row([ALPHABET[at], String(value)], value, value > 0)));
+    byId("hello-input").replaceChildren(...x.map((value, at) => row([ALPHABET[at], String(value)], null, value > 0)));
     byId("hello-hidden").replaceChildren(
       ...h.map((value, unit) => row([String(unit + 1), fromInput[unit], fromState[unit], this.network.biasH[unit], value], value, false, true)),
     );
@@ -126,7 +126,7 @@ export class Hello {
       const differences = walk(this.networks.get(model)).flatMap(({ p }, t) =>
         seen.symbols[t + 1].top.map(({ symbol, probability }) => Math.abs(probability - p[ALPHABET.indexOf(symbol)])),
       );
-      byId("hello-check").textContent = fill(words.hello.check, { difference: Math.max(...differences).toExponential(0) });
+      byId("hello-check").textContent = fill(words.hello.check, { difference: Math.max(...differences).toPrecision(1) });
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       byId("hello-check").textContent = ""; // an older checkpoint may be gone by now; the walk stands without it
@@ -172,7 +172,7 @@ function walk(network) {
   });
 }
 
-/** Cells, then a bar from 0 to 1, or from -1 to 1 where it `isSigned`. */
+/** Cells, then a bar (null: none) from 0 to 1, or from -1 to 1 where it `isSigned`. */
 export function row(cells, value, isStrong, isSigned = false) {
   const element = document.createElement("tr");
   if (isStrong) element.className = "strong";
@@ -182,23 +182,26 @@ export function row(cells, value, isStrong, isSigned = false) {
     else cell.scope = "row";
     cell.textContent = typeof content === "number" ? content.toFixed(2).replace("-", "−") : content;
   });
+  if (value === null) return element;
   const last = element.insertCell();
   last.className = "bar-cell";
   last.append(bar(value, isSigned));
   return element;
 }
 
-const BAR = { width: 80, height: 10 };
+const BAR = { width: 56, height: 10 };
 
 function bar(value, isSigned) {
   const zero = isSigned ? BAR.width / 2 : 0;
   const length = value * (isSigned ? BAR.width / 2 : BAR.width);
-  return picture(
+  const drawn = picture(
     BAR.width,
     BAR.height,
     svg("rect", { class: "bar-ground", width: BAR.width, height: BAR.height, rx: 2 }),
     svg("rect", { class: "bar-value", x: Math.min(zero, zero + length), width: Math.abs(length), height: BAR.height, rx: 2 }),
   );
+  drawn.setAttribute("preserveAspectRatio", "none"); // where the style makes it wider
+  return drawn;
 }
 
 /** Writes on, one letter a click, with the service's own sampler. */

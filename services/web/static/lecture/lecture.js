@@ -1,5 +1,6 @@
 // Brings the chapters of the lecture to life, each by a module of its own. Knows no chapter's inside.
 
+import { followReader } from "./contents.js";
 import { Gates } from "./gates.js";
 import { Hello } from "./hello.js";
 import { Sampling } from "./sampling.js";
@@ -7,6 +8,7 @@ import { Shapes } from "./shapes.js";
 import { Truncation } from "./truncation.js";
 import { Vanishing } from "./vanishing.js";
 
+followReader();
 new Shapes();
 new Truncation();
 new Gates();

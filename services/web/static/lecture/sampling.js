@@ -8,6 +8,7 @@ import { fill, tellError, words } from "./words.js";
 
 const MOST_SYMBOLS = 20; // that /v1 tells of
 const MOST_MODELS = 100;
+const FIRST_PROMPT = "hel";
 
 const byId = (id) => document.getElementById(id);
 
@@ -21,6 +22,10 @@ export class Sampling {
       event.preventDefault();
       this.ask();
     });
+    this.model.addEventListener("change", () => {
+      this.prompt.value = this.firstPrompt();
+      this.ask();
+    });
     byId("sampling-draw").addEventListener("click", () => this.draw());
     this.found = null; // { model, prompt, symbols, logProbabilities }
   }
@@ -32,12 +37,19 @@ export class Sampling {
       const models = listed.data.filter((job) => job.spec?.task === "language_model");
       models.sort((a, b) => isHello(b) - isHello(a));
       const chosen = this.model.value;
-      this.model.replaceChildren(...models.map((job) => new Option(visible(job.spec.name ?? job.id), job.id)));
+      this.model.replaceChildren(...models.map((job) => option(job)));
       if (models.some((job) => job.id === chosen)) this.model.value = chosen;
       byId("sampling-form").hidden = !models.length;
       byId("sampling-empty").hidden = models.length > 0;
-      if (models.length && !this.found) await this.askFor(this.model.value, this.prompt.value);
+      if (!models.length || this.found) return;
+      this.prompt.value = this.firstPrompt();
+      await this.askFor(this.model.value, this.prompt.value);
     });
+  }
+
+  /** Only of one model it is known which letters it has read: others begin as their text does. */
+  firstPrompt() {
+    return this.model.selectedOptions[0].dataset.prompt ?? "";
   }
 
   ask() {
@@ -104,6 +116,12 @@ export class Sampling {
       tellError(byId("sampling-error"), error);
     }
   }
+}
+
+function option(job) {
+  const made = new Option(visible(job.spec.name ?? job.id), job.id);
+  if (isHello(job)) made.dataset.prompt = FIRST_PROMPT;
+  return made;
 }
 
 const isHello = (job) => Number(job.spec.metadata.lecture === "hello");

@@ -52,16 +52,22 @@ function graph(width, { steps, isFed, second }, hasLabels) {
   const first = (width - gap * (steps.length - 1)) / 2;
   const margin = size / 2 + (hasLabels ? 6 : 2);
   const row = { output: margin, hidden: height / 2, input: height - margin };
+  const edge = hasLabels ? arrow : line;
   const centre = (t, name) => ({ x: first + t * gap, y: row[name] });
-  const parts = steps.flatMap(({ isRead, answers }, t) => {
-    const drawn = [box(centre(t, "hidden"), size, t < second ? "node-hidden" : "node-hidden second", hasLabels ? ["h", t + 1] : null)];
-    if (t) drawn.push(arrow(centre(t - 1, "hidden"), centre(t, "hidden"), "edge edge-state", size / 2 + 1));
-    if (isRead) drawn.push(box(centre(t, "input"), size, "node-input", hasLabels ? ["x", t + 1] : null), arrow(centre(t, "input"), centre(t, "hidden"), "edge", size / 2 + 1));
-    if (answers) drawn.push(box(centre(t, "output"), size, "node-output", hasLabels ? ["y", t + 1] : null), arrow(centre(t, "hidden"), centre(t, "output"), "edge", size / 2 + 1));
+  const edges = steps.flatMap(({ isRead, answers }, t) => {
+    const drawn = [];
+    if (t) drawn.push(edge(centre(t - 1, "hidden"), centre(t, "hidden"), "edge edge-state", size / 2 + 1));
+    if (isRead) drawn.push(edge(centre(t, "input"), centre(t, "hidden"), "edge", size / 2 + 1));
+    if (answers) drawn.push(edge(centre(t, "hidden"), centre(t, "output"), "edge", size / 2 + 1));
     if (isFed && answers && t + 1 < steps.length && hasLabels) drawn.push(fedBack(centre(t, "output"), centre(t + 1, "hidden"), size));
     return drawn;
   });
-  return picture(width, height, ...parts);
+  const boxes = steps.flatMap(({ isRead, answers }, t) => [
+    box(centre(t, "hidden"), size, t < second ? "node-hidden" : "node-hidden second", hasLabels ? ["h", t + 1] : null),
+    ...(isRead ? [box(centre(t, "input"), size, "node-input", hasLabels ? ["x", t + 1] : null)] : []),
+    ...(answers ? [box(centre(t, "output"), size, "node-output", hasLabels ? ["y", t + 1] : null)] : []),
+  ]);
+  return picture(width, height, ...edges, ...boxes);
 }
 
 function box({ x, y }, size, className, label) {
@@ -70,6 +76,11 @@ function box({ x, y }, size, className, label) {
   const [letter, number] = label;
   const name = svg("text", { x, y: y + 4, class: "middle" }, letter, svg("tspan", { dy: 3, "font-size": 9 }, String(number)));
   return svg("g", { class: `node ${className}` }, shape, name);
+}
+
+/** An arrow too small for its head. */
+function line(from, to, className) {
+  return svg("path", { class: className, d: `M${from.x} ${from.y}L${to.x} ${to.y}` });
 }
 
 function fedBack(from, to, size) {

@@ -43,11 +43,10 @@ export class Vanishing {
 
   /** For each cell a job of one step that moves nothing, and a real one. */
   order() {
-    const specs = Object.keys(SIZES).flatMap((cell) => [
-      this.spec(cell, "before", { max_steps: 1, learning_rate: 1e-12 }),
-      this.spec(cell, "after", { max_steps: STEPS, learning_rate: 0.01 }),
-    ]);
-    return { text: text(LINES), title: "remember one letter", specs: specs.sort((a, b) => (a.metadata.part < b.metadata.part ? 1 : -1)) };
+    const cells = Object.keys(SIZES);
+    const before = cells.map((cell) => this.spec(cell, "before", { max_steps: 1, learning_rate: 1e-12 }));
+    const after = cells.map((cell) => this.spec(cell, "after", { max_steps: STEPS, learning_rate: 0.01 }));
+    return { text: text(LINES), title: "remember one letter", specs: [...before, ...after] };
   }
 
   spec(cell, part, train) {
@@ -117,7 +116,10 @@ export class Vanishing {
 }
 
 const norms = (view) => view.gradient.layers[0].hidden;
-const power = (value) => (value === undefined ? "–" : value.toExponential(1).replace("-", "−"));
+function power(value) {
+  if (value === undefined) return "–";
+  return value >= 0.01 ? value.toFixed(2) : value.toExponential(1).replace("-", "−");
+}
 
 /** Bits of surprise at the letter that closes a line, the mean; chance is log2 of the letters. */
 function closing({ symbols }) {
