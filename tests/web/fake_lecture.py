@@ -126,7 +126,7 @@ def add_routes(app: FastAPI, fake: FakeLecture) -> None:
 
     @app.get("/v1/jobs/{job_id}/checkpoints/{step}/inspection")
     def inspection(job_id: str, step: int) -> Any:
-        return fake.look(f"{job_id}:step-{step}", fake.texts[fake.job(job_id).asked().dataset][-600:])
+        return fake.look(f"{job_id}:step-{step}", fake.texts[fake.job(job_id).asked().dataset][-150:])
 
     @app.get("/v1/models/{model}/export")
     def export(model: str, format: str) -> Response:

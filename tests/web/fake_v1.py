@@ -74,6 +74,7 @@ class FakeV1:
         self.streams_asked: list[str] = []
         self.open_streams = 0
         self.live_keys = {KEY_ID}
+        self.scopes = SCOPES
         self.is_closing = False
         self._streams_changed = threading.Condition()
         self.url = ""
@@ -189,7 +190,7 @@ def fake_app(fake: FakeV1) -> FastAPI:
                 secret=SECRET,
                 version="9.8.7",
                 check_key=lambda raw: KEY_ID if raw == KEY else None,
-                holder=lambda key_id: Holder(TENANT, SCOPES) if key_id in fake.live_keys else None,
+                holder=lambda key_id: Holder(TENANT, fake.scopes) if key_id in fake.live_keys else None,
                 list_jobs=lambda _: fake.jobs,
                 get_job=fake.get_job,
             )

@@ -8,6 +8,8 @@ const TEXT = "hello hello hello hello";
 // One tanh unit: each letter drives it by its place in the alphabet, so that the states differ.
 const drive = (symbol) => (symbol === " " ? -0.4 : (symbol.charCodeAt(0) - 108) / 10);
 
+const TIGHT = 18;
+
 const byId = (id) => document.getElementById(id);
 
 export class Truncation {
@@ -55,6 +57,7 @@ export class Truncation {
     const { begin, end, cut } = this.view;
     const step = width / TEXT.length;
     const size = Math.min(24, step * 0.72);
+    const [forwards, backwards] = step < TIGHT ? [line, arc] : [arrow, back]; // no room for heads
     const [top, middle, bottom, base] = [14, 62, 104, 196];
     const at = (t) => (t + 0.5) * step;
     const parts = [svg("rect", { class: "window", x: begin * step + 0.5, y: 30, width: (end - begin) * step - 1, height: 172, rx: 6 })];
@@ -64,13 +67,13 @@ export class Truncation {
       const where = t < begin ? "past" : isIn ? "inside" : "future";
       parts.push(svg("text", { class: `middle symbol ${where}`, x: at(t), y: bottom + 5 }, symbol === " " ? "␣" : symbol));
       parts.push(svg("rect", { class: `cell ${where}`, x: at(t) - size / 2, y: middle - size / 2, width: size, height: size, rx: size / 5 }));
-      if (t && t < end) parts.push(arrow({ x: at(t - 1), y: middle }, { x: at(t), y: middle }, t === begin ? "edge edge-state carried" : "edge edge-state", size / 2 + 0.5));
+      if (t && t < end) parts.push(forwards({ x: at(t - 1), y: middle }, { x: at(t), y: middle }, t === begin ? "edge edge-state carried" : "edge edge-state", size / 2 + 0.5));
       if (t >= end) return;
       const norm = whole[end - 1 - t];
       const height = bar(norm);
       parts.push(svg("rect", { class: isIn ? "gradient" : "gradient lost", x: at(t) - size / 2, y: base - height, width: size, height: Math.max(1, height), rx: 2 }));
     });
-    for (let t = end - 1; t > begin; t -= 1) parts.push(back(at(t), at(t - 1), middle - size / 2));
+    for (let t = end - 1; t > begin; t -= 1) parts.push(backwards(at(t), at(t - 1), middle - size / 2));
     if (begin) {
       parts.push(svg("line", { class: "cut", x1: begin * step, x2: begin * step, y1: 22, y2: base + 6 }));
       parts.push(svg("text", { class: `tick strong ${begin * step > width / 2 ? "end" : ""}`, x: begin * step + (begin * step > width / 2 ? -6 : 6), y: top }, words.truncation.cut));
@@ -84,6 +87,14 @@ export class Truncation {
 function back(from, to, y) {
   const lift = 12;
   return svg("path", { class: "edge edge-gradient", d: `M${from - 2} ${y - 2}C${from - 4} ${y - lift} ${to + 4} ${y - lift} ${to + 2} ${y - 3}m6 -3l-6 3l0 -7` });
+}
+
+function arc(from, to, y) {
+  return svg("path", { class: "edge edge-gradient", d: `M${from} ${y - 2}C${from} ${y - 12} ${to} ${y - 12} ${to} ${y - 2}` });
+}
+
+function line(from, to, className, gap) {
+  return svg("path", { class: className, d: `M${from.x + gap} ${from.y}L${to.x - gap} ${to.y}` });
 }
 
 const FLOOR = 1e-4;
