@@ -50,11 +50,13 @@ class Replay(NamedTuple):
 class Point(NamedTuple):
     """One row of the history: where training stands, and the mean loss since the row before.
 
-    `ratio` is the share of the budget used; `validation_loss` is None and `metrics` empty where nothing was validated.
+    `passes` counts readings of the training part, `ratio` is the share of the budget used; `validation_loss` is None
+    and `metrics` empty where nothing was validated.
     """
 
     step: int
     characters: int
+    passes: float
     train_loss: float
     gradient_norm: float
     learning_rate: float
@@ -263,6 +265,7 @@ class TrainingLoop(pl.Callback):
         return Point(
             step=now.step,
             characters=now.characters,
+            passes=now.window / self._task.batches_per_epoch,
             train_loss=loss,
             gradient_norm=learner.gradient_norm.item(),
             learning_rate=learner.learning_rate,

@@ -32,6 +32,7 @@ from services.faults import answer_headers, envelope, error_answer
 from services.jobqueue.api_keys import ApiKey, ApiKeys, Scope
 from services.jobqueue.drain import Drains
 from services.jobqueue.durability import check_durability
+from services.jobqueue.listing import JobListing
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import JobRecord
 from services.jobqueue.scripts import RedisScripts
@@ -58,7 +59,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _PLACES = ("body", "query", "path", "header")
 _THREADS = 64
 _ANSWERS_AT_ONCE = 64
-_JOBS_ON_PAGE = 100
+_CHANGES_SECONDS = 1.0
+_DATASETS_ON_PAGE = 200
 _STOP_SECONDS = 3
 
 
@@ -118,7 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
     registry.register(QueueCollector(lambda: _snapshot(scripts)))
     register_build_info(registry, version=VERSION)
     _add_health(app, rooms, Drains(scripts), registry)
-    site = _pages(queue, access, settings)
+    site = _pages(rooms, JobListing(scripts, queue))
     app.mount("/static", pages.static_files())
     app.include_router(site.router)
     app.add_middleware(
@@ -203,31 +205,35 @@ def _add_health(app: FastAPI, rooms: Rooms, drains: Drains, registry: CollectorR
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _pages(queue: JobQueue, access: Access, settings: Settings) -> Site:
+def _pages(rooms: Rooms, listing: JobListing) -> Site:
     """The pages over what they read. To them a key is `TENANT:ID`."""
 
     def check_key(raw: str) -> str | None:
-        key = access.check(raw)
+        key = rooms.access.check(raw)
         return f"{key.tenant}:{key.id}" if key and Scope.READ in key.scopes else None
 
     def holder(key_id: str) -> Holder | None:
-        key = access.by_id(*key_id.split(":", 1))
+        key = rooms.access.by_id(*key_id.split(":", 1))
         return Holder(key.tenant, frozenset(key.scopes)) if key and Scope.READ in key.scopes else None
 
     def get_job(tenant: str, job_id: str) -> JobRecord | None:
         try:
-            return queue.job(tenant, job_id)
+            return rooms.queue.job(tenant, job_id)
         except NotFound:
             return None
 
     return pages.site(
         Sources(
-            secret=settings.secret,
+            secret=rooms.settings.secret,
             version=VERSION,
             check_key=check_key,
             holder=holder,
-            list_jobs=lambda tenant: queue.jobs(tenant, limit=_JOBS_ON_PAGE)[0],
+            find_jobs=listing.find,
+            names_of_datasets=listing.names_of_datasets,
+            changes=lambda tenant, ids: rooms.events.changes(tenant, ids, wait_seconds=_CHANGES_SECONDS),
             get_job=get_job,
+            checkpoints=rooms.queue.checkpoints,
+            datasets=lambda tenant: rooms.queue.datasets(tenant, limit=_DATASETS_ON_PAGE)[0],
         )
     )
 

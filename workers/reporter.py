@@ -54,6 +54,7 @@ class QueueReporter:
         claim = held.claim
         self._metrics = History(storage, layout.metrics(claim.job), claim.epoch)
         self._logs = History(storage, layout.logs(claim.job), claim.epoch)
+        self._samples = History(storage, layout.samples(claim.job), claim.epoch)
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
         self._published: list[Checkpoint] = []
         self._best_step: int | None = None
@@ -111,6 +112,7 @@ class QueueReporter:
         """Keeps the row, and passes it on where watchers would see a difference."""
         row = point._asdict() | {
             "epoch": self._held.claim.epoch,
+            "at": time.time(),
             "bits_per_character": point.metrics.get(_BITS),
         }
         self._metrics.add(row)
@@ -150,7 +152,10 @@ class QueueReporter:
         )
         self._published = [*(c for c in self._published if c.step != checkpoint.step), checkpoint]
         superseded = self._superseded()
-        data = checkpoint.model_dump() | {"samples": [sample._asdict() for sample in samples]}
+        written = [sample._asdict() for sample in samples]
+        told = {"step": progress.step, "epoch": claim.epoch, "bits_per_character": checkpoint.bits_per_character}
+        self._samples.add(told | {"samples": written})  # they outlive the checkpoint, and the events' bounded tail
+        data = checkpoint.model_dump() | {"samples": written}
         self._held.write(
             events=[("checkpoint", data)],
             publish=[checkpoint],
@@ -235,6 +240,7 @@ class QueueReporter:
         try:
             self._metrics.flush()
             self._logs.flush()
+            self._samples.flush()
         except (Unavailable, OSError) as error:
             log.warning("history of %s not stored yet: %s", self._held.claim.job, error)
             return False

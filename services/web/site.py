@@ -6,7 +6,7 @@ plain functions, so what they read may block. What a page shows live it asks of 
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.jobqueue.records import JobRecord
+from rnncore.errors import UnrollError
+from services.faults import error_answer
+from services.jobqueue.listing import JobQuery, Listing
+from services.jobqueue.records import Checkpoint, Dataset, JobRecord
 from services.web import sessions, text
 
 HERE = Path(__file__).parent
@@ -55,15 +58,20 @@ class Visitor(NamedTuple):
 class Sources:
     """All that the pages read. `check_key` turns a raw API key into its id, `holder` an id into whose it is.
 
-    The others take a tenant; what is not there is None. Jobs come newest first.
+    The others take a tenant; what is not there is None. `changes` tells which of some jobs something happened to, and
+    which are new, every second or so.
     """
 
     secret: bytes
     version: str
     check_key: Callable[[str], str | None]
     holder: Callable[[str], Holder | None]
-    list_jobs: Callable[[str], list[JobRecord]]
+    find_jobs: Callable[[str, JobQuery], Listing]
+    names_of_datasets: Callable[[Iterable[str]], Mapping[str, str]]
+    changes: Callable[[str, Sequence[str]], AsyncIterator[list[str]]]
     get_job: Callable[[str, str], JobRecord | None]
+    checkpoints: Callable[[str, str], Sequence[Checkpoint]]
+    datasets: Callable[[str], Sequence[Dataset]]
     clock: Callable[[], float] = time.time
 
 
@@ -107,8 +115,12 @@ class Site:
     def _route(self, path: str, stranger: Callable[[Request], Response]) -> Callable[[Handler], Handler]:
         def add(handler: Handler) -> Handler:
             def answer(request: Request) -> Response:
-                visitor = self.visitor(request)
-                return stranger(request) if visitor is None else handler(request, visitor)
+                visitor = None
+                try:
+                    visitor = self.visitor(request)
+                    return stranger(request) if visitor is None else handler(request, visitor)
+                except UnrollError as error:
+                    return self.render("trouble.html", visitor, error_answer(error)[0], message=str(error))
 
             self.router.add_api_route(path, answer, methods=["GET"], response_model=None)
             return handler

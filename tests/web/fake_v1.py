@@ -8,16 +8,18 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from rnncore.spec import JobSpec, ModelSpec
-from services.jobqueue.records import JobRecord, JobState, Progress, Scores
+from services.jobqueue.listing import JobQuery, Listing
+from services.jobqueue.records import Checkpoint, Dataset, JobRecord, JobState, Progress, Scores
 from services.web import pages, sessions
 from services.web.site import Holder, Sources
 
@@ -25,6 +27,7 @@ SECRET = b"a secret of the tests"
 KEY = "unroll-key-of-the-tests"
 KEY_ID = "key-1"
 TENANT = "tenant-1"
+DATASET = "ds-" + "0" * 32
 SCOPES = frozenset({"read", "train", "sample"})
 
 
@@ -34,7 +37,7 @@ def job_record(job_id: str = "job-1", **changes: Any) -> JobRecord:
     fields: dict[str, Any] = {
         "id": job_id,
         "state": JobState.RUNNING,
-        "spec": JobSpec(dataset="ds-" + "0" * 32, name=name, model=ModelSpec(cell="lstm", hidden_size=320)),
+        "spec": JobSpec(dataset=DATASET, name=name, model=ModelSpec(cell="lstm", hidden_size=320)),
         "tenant": TENANT,
         "created_at": time.time() - 200,
         "progress": Progress(step=2100, characters=4_300_800, ratio=0.42, eta_seconds=135, characters_per_second=51234),
@@ -66,6 +69,18 @@ class FakeV1:
 
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
+        self.datasets = {DATASET: "shakespeare.txt"}
+        self.stored: list[Dataset] = []
+        self.submitted: list[dict[str, Any]] = []
+        self.uploads: list[tuple[dict[str, str], bytes]] = []
+        self.checkpoints: list[Checkpoint] = []
+        self.queries: list[JobQuery] = []
+        self.watched: list[list[str]] = []
+        self.samples: list[dict[str, Any]] = []
+        self.log: list[str] = []
+        self.refusals: dict[str, JSONResponse] = {}
+        self.histories: dict[str, list[dict[str, Any]]] = {}
+        self.sent: list[tuple[str, str]] = []
         self.history: list[dict[str, Any]] = []
         self.events: list[dict[str, Any] | None] = []
         self.completion: list[str | dict[str, Any]] = ["Once ", "upon ", "a time."]
@@ -80,6 +95,10 @@ class FakeV1:
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
+
+    def session(self) -> str:
+        """The cookie of somebody who has just logged in."""
+        return sessions.issue(SECRET, KEY_ID, time.time())
 
     def push(self, type_: str, data: dict[str, Any]) -> None:
         """One more event of the job that is watched."""
@@ -106,6 +125,25 @@ class FakeV1:
         with self._streams_changed:
             self.open_streams += change
             self._streams_changed.notify_all()
+
+    def find_jobs(self, tenant: str, query: JobQuery) -> Listing:
+        """What the real listing would find by state, by pages; each question is kept."""
+        self.queries.append(query)
+        own = [job for job in self.jobs if job.tenant == tenant]
+        found = [job for job in own if query.state in (None, job.state)]
+        first = (query.page - 1) * query.size
+        return Listing(found[first : first + query.size], len(found), Counter(job.state for job in own), len(own))
+
+    async def changes(self, tenant: str, job_ids: Sequence[str]) -> AsyncIterator[list[str]]:
+        """Tells that something changed whenever the test says so."""
+        self.watched.append(list(job_ids))
+        self._count_stream(1)
+        try:
+            while not self.is_closing:
+                await self.next_change()
+                yield list(job_ids)
+        finally:
+            self._count_stream(-1)
 
     def get_job(self, tenant: str, job_id: str) -> JobRecord | None:
         return next((job for job in self.jobs if job.id == job_id and tenant == job.tenant), None)
@@ -170,8 +208,8 @@ def frame(event: dict[str, Any] | None) -> str:
     return f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
 
 
-def refusal(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": "x", "param": None, "code": None}}, status)
+def refusal(status: int, message: str, param: str | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "type": "x", "param": param, "code": None}}, status)
 
 
 def fake_app(fake: FakeV1) -> FastAPI:
@@ -191,8 +229,12 @@ def fake_app(fake: FakeV1) -> FastAPI:
                 version="9.8.7",
                 check_key=lambda raw: KEY_ID if raw == KEY else None,
                 holder=lambda key_id: Holder(TENANT, fake.scopes) if key_id in fake.live_keys else None,
-                list_jobs=lambda _: fake.jobs,
+                find_jobs=fake.find_jobs,
+                names_of_datasets=lambda ids: {each: fake.datasets[each] for each in ids if each in fake.datasets},
+                changes=fake.changes,
                 get_job=fake.get_job,
+                datasets=lambda _: fake.stored,
+                checkpoints=lambda _, __: fake.checkpoints,
             )
         ).router
     )
@@ -211,7 +253,7 @@ def add_guard(app: FastAPI, fake: FakeV1) -> None:
             if sessions.verify(SECRET, cookie, time.time()) is None:
                 return refusal(401, "no session")
             token = request.headers.get(sessions.CSRF_HEADER, "")
-            if request.method == "POST" and not sessions.csrf_matches(SECRET, cookie, token):
+            if request.method in ("POST", "DELETE") and not sessions.csrf_matches(SECRET, cookie, token):
                 return refusal(403, "no CSRF token")
         return await call_next(request)
 
@@ -222,9 +264,41 @@ def add_routes(app: FastAPI, fake: FakeV1) -> None:
         return fake.get_job(TENANT, job_id) or refusal(404, "no such job")
 
     @app.get("/v1/jobs/{job_id}/metrics")
-    def metrics(job_id: str) -> dict[str, Any]:
+    def metrics(job_id: str, after: int = 0) -> dict[str, Any]:
         assert fake.get_job(TENANT, job_id)
-        return {"object": "list", "data": fake.history, "has_more": False, "first_id": None, "last_id": None}
+        rows = [row for row in fake.histories.get(job_id, fake.history) if row["step"] > after]
+        return {"object": "list", "data": rows, "has_more": False, "first_id": None, "last_id": None}
+
+    @app.get("/v1/jobs/{job_id}/samples")
+    def samples(job_id: str) -> dict[str, Any]:
+        assert fake.get_job(TENANT, job_id)
+        return {"object": "list", "data": fake.samples, "has_more": False, "first_id": None, "last_id": None}
+
+    @app.get("/v1/jobs/{job_id}/logs")
+    def logs(job_id: str, after: int = 0) -> Response:
+        assert fake.get_job(TENANT, job_id)
+        return PlainTextResponse("".join(f"{line}\n" for line in fake.log[after:]))
+
+    @app.post("/v1/jobs")
+    async def submit(request: Request) -> Any:
+        fake.submitted.append(await request.json())
+        return fake.refusals.get("submit") or fake.jobs[0]
+
+    @app.post("/v1/datasets")
+    async def upload(request: Request) -> Any:
+        fake.uploads.append((dict(request.query_params), await request.body()))
+        name, kind = request.query_params["name"], request.query_params["kind"]
+        return fake.refusals.get("upload") or {"id": DATASET, "name": name, "kind": kind}
+
+    @app.post("/v1/jobs/{job_id}/{action}")
+    def act(job_id: str, action: str) -> Any:
+        fake.sent.append((action, job_id))
+        return fake.refusals.get(action) or fake.get_job(TENANT, job_id)
+
+    @app.delete("/v1/jobs/{job_id}")
+    def delete(job_id: str) -> Any:
+        fake.sent.append(("delete", job_id))
+        return {"id": job_id, "object": "job", "deleted": True}
 
     @app.get("/v1/jobs/{job_id}/events")
     async def events(job_id: str, request: Request, after: str | None = None) -> Response:

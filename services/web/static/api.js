@@ -23,12 +23,19 @@ export async function getJson(path) {
   return response.json();
 }
 
-/** Changes something: `method` is POST, PUT or DELETE; the answer's JSON. A Blob goes as it is, all else as JSON. */
+/** Changes something: `method` is POST, PUT or DELETE; the answer's JSON. */
 export async function send(method, path, body) {
-  const isFile = body instanceof Blob; // which names its type itself
   const headers = { accept: "application/json", "x-csrf-token": csrfToken() };
-  if (body !== undefined && !isFile) headers["content-type"] = "application/json";
-  const response = await fetch(path, { method, headers, body: isFile || body === undefined ? body : JSON.stringify(body) });
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
+/** Sends the bytes of a file as they are; the answer's JSON. */
+export async function upload(path, file) {
+  const headers = { accept: "application/json", "x-csrf-token": csrfToken(), "content-type": "application/octet-stream" };
+  const response = await fetch(path, { method: "POST", headers, body: file });
   if (!response.ok) throw await refusal(response);
   return response.json();
 }

@@ -1,22 +1,33 @@
 // The overview of a run, live: numbers, curve, latest sample. Knows the shapes of /v1's events and of a JobRecord.
 
 import { getJson } from "./api.js";
-import { LossChart } from "./chart.js";
+import { Chart, precise } from "./chart.js";
 import { CompletionForm } from "./completion.js";
-import { History } from "./history.js";
-import { run, setText } from "./run.js";
-import { count, decimals, percent, span, visible } from "./text.js";
+import { byId, setText, tableRow, written } from "./dom.js";
+import { always, History, smoothed, validated } from "./history.js";
+import { X_AXES } from "./loss_axes.js";
+import { run } from "./run.js";
+import { count, decimals, percent, span } from "./text.js";
 
 const HISTORY_POINTS = 2000;
 const TABLE_ROWS = 100;
+const SMOOTHING = 0.6;
 const SCORES = ["train_loss", "validation_loss", "bits_per_character"];
-
-const byId = (id) => document.getElementById(id);
 
 class Overview {
   constructor() {
     this.history = new History();
-    this.chart = new LossChart(byId("curve"));
+    this.score = byId("facts").dataset.score;
+    this.chart = new Chart(byId("curve"), {
+      x: X_AXES.step,
+      y: { label: "nats per character", format: precise },
+      series: [
+        { label: "Training, each", colour: "--muted-line", kind: "raw" },
+        { label: "Training", colour: "--muted-line", kind: "line" },
+        { label: "Validation", colour: "--accent", kind: "points" },
+      ],
+      marks: () => this.history.starts("step"),
+    });
     this.best = null;
     this.sampledAt = [-1, -1];
     run.on("record", (job) => this.showRecord(job));
@@ -26,15 +37,20 @@ class Overview {
 
   /** The past first, down-sampled, so that the curve stands at once; then every event. */
   async start() {
-    const past = await getJson(`${run.path}/metrics?points=${HISTORY_POINTS}`).catch(() => ({ data: [] })); // events bring it too
+    const [past, samples] = await Promise.all(
+      [`metrics?points=${HISTORY_POINTS}`, "samples"].map((what) =>
+        getJson(`${run.path}/${what}`).catch(() => ({ data: [] })),
+      ),
+    ); // events bring it too
     for (const row of past.data) this.history.add(row);
+    if (samples.data.length) this.checkpoint(samples.data.at(-1));
     this.draw();
     this.tabulate();
     await run.follow();
   }
 
   showRecord(job) {
-    this.best = job.best?.bits_per_character ?? this.best;
+    this.best = job.best?.[this.score] ?? this.best;
     setText("fact-best", decimals(this.best, 3));
     if (job.state !== "running") setText("fact-eta", span(null));
   }
@@ -48,9 +64,10 @@ class Overview {
     setText("fact-speed", count(row.characters_per_second));
     setText("fact-step", count(row.step));
     setText("fact-characters", count(row.characters));
-    if (row.bits_per_character != null) {
-      setText("fact-bits", decimals(row.bits_per_character, 3));
-      if (this.best === null || row.bits_per_character < this.best) this.best = row.bits_per_character;
+    const score = row[this.score];
+    if (score != null) {
+      setText("fact-score", decimals(score, 3));
+      if (this.best === null || score < this.best) this.best = score;
       setText("fact-best", decimals(this.best, 3));
       this.tabulate();
     }
@@ -58,16 +75,21 @@ class Overview {
   }
 
   draw() {
-    this.chart.show(() => this.history.columns());
+    this.chart.show(() => {
+      const training = this.history.column(always("train_loss"));
+      return [
+        this.history.axis("step"),
+        training,
+        smoothed(training, SMOOTHING),
+        this.history.column(validated("validation_loss")),
+      ];
+    });
   }
 
   tabulate() {
     const rows = this.history.validations(TABLE_ROWS).map((point) => {
-      const row = document.createElement("tr");
-      row.insertCell().textContent = count(point.step);
-      for (const name of SCORES) row.insertCell().textContent = decimals(point[name], 3);
-      for (const cell of row.cells) cell.className = "number";
-      return row;
+      const scores = SCORES.map((name) => ({ text: decimals(point[name], 3), isNumber: true }));
+      return tableRow([{ text: count(point.step), isNumber: true }, ...scores]);
     });
     byId("validations").replaceChildren(...rows);
   }
@@ -77,21 +99,9 @@ class Overview {
     if (!data.samples?.length || data.epoch < epoch || (data.epoch === epoch && data.step < step)) return;
     this.sampledAt = [data.epoch, data.step];
     setText("sample-note", `step ${count(data.step)}, ${decimals(data.bits_per_character, 3)} bits/char`);
-    byId("samples").replaceChildren(...data.samples.map(sample));
+    byId("samples").replaceChildren(...data.samples.map(written));
   }
 }
 
-function sample({ prompt, text }) {
-  const block = document.createElement("pre");
-  block.className = "sample";
-  block.dir = "auto";
-  block.tabIndex = 0;
-  const asked = document.createElement("span");
-  asked.className = "prompt";
-  asked.textContent = visible(prompt);
-  block.append(asked, visible(text));
-  return block;
-}
-
-new CompletionForm(byId("try"));
+if (byId("try")) new CompletionForm(byId("try"));
 await new Overview().start();

@@ -16,13 +16,13 @@
     dispatchEvent(new Event("themechange"));
   };
 
+  root.dataset.scripted = ""; // shows what would do nothing without scripts
   show(stored());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("themechange")));
   addEventListener("storage", (event) => event.key === KEY && show(stored()));
   addEventListener("DOMContentLoaded", () => {
     const choice = document.getElementById("theme");
     choice.value = root.dataset.theme ?? "";
-    choice.parentElement.hidden = false;
     choice.addEventListener("change", () => {
       show(choice.value);
       try {

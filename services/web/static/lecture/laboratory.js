@@ -1,6 +1,6 @@
 // Trainings that a chapter starts: ordinary jobs, queued by the visitor, found again by their metadata after a reload.
 
-import { getJson, send } from "../api.js";
+import { getJson, send, upload } from "../api.js";
 import { span, visible } from "../text.js";
 import { fill, mayTrain, tellError, words } from "./words.js";
 
@@ -46,8 +46,7 @@ export class Experiment {
     this.words.textContent = words.live.queueing;
     const queued = [];
     const isQueued = await this.guarded(async () => {
-      const file = new Blob([text], { type: "text/plain" });
-      const dataset = await send("POST", `/v1/datasets?kind=text&name=${encodeURIComponent(title)}`, file);
+      const dataset = await upload(`/v1/datasets?kind=text&name=${encodeURIComponent(title)}`, new Blob([text]));
       const run = Date.now().toString(36);
       for (const spec of specs) {
         const metadata = { ...spec.metadata, lecture: this.name, run };
