@@ -76,6 +76,7 @@ def test_page_reads_every_word_for_it_and_scripts_every_word_for_them() -> None:
         languages={"en": "English"},
         chapters=page.CHAPTERS,
         code=page.functions(CELLS),
+        has_inside=True,
         has_playground=True,
     )
     # Of the words for scripts nothing is read here; the name of the language stands in the list of all languages.

@@ -5,8 +5,9 @@ import { visible } from "../text.js";
 import { product, rnnCell, softmax, sum } from "./cells.js";
 import { Experiment, isEnded } from "./laboratory.js";
 import { plot } from "./plot.js";
+import { row } from "./rows.js";
 import { tensors } from "./safetensors.js";
-import { Drawing, picture, svg } from "./svg.js";
+import { Drawing } from "./svg.js";
 import { fill, tellError, words } from "./words.js";
 
 const WORD = "hello";
@@ -39,13 +40,14 @@ export class Hello {
     this.checkpoints = []; // { step, model }, rising
     this.networks = new Map(); // model -> its weights
     this.network = null;
+    this.differences = new Map(); // model -> how far the service's answer is from the one here
     this.at = 0;
     this.loss = new Drawing(byId("hello-loss"), (width) => this.curve(width));
     this.slider = byId("hello-checkpoint");
     this.isAtNewest = true;
     this.slider.addEventListener("input", () => {
       this.isAtNewest = Number(this.slider.value) === this.checkpoints.length - 1;
-      this.choose();
+      this.experiment.guarded(() => this.choose(), { isShowing: true });
     });
     byId("hello-letters").append(...[...WORD].slice(0, -1).map((letter, at) => this.letter(letter, at)));
     this.writer = new Writer();
@@ -73,13 +75,14 @@ export class Hello {
       await this.choose();
     }
     this.wasEnded = isEnded(job);
-    if (this.wasEnded && this.checkpoints.length) this.onTrained();
+    if (this.wasEnded && this.checkpoints.length) this.onTrained(job);
   }
 
   async choose() {
     const { model, step } = this.checkpoints[Number(this.slider.value)];
     this.slider.nextElementSibling.textContent = fill(words.hello.after, { step });
     if (!this.networks.has(model)) this.networks.set(model, await weightsOf(model));
+    if (this.checkpoints[Number(this.slider.value)].model !== model) return; // the slider has gone on meanwhile
     this.network = this.networks.get(model);
     this.writer.use(model);
     this.show();
@@ -121,16 +124,10 @@ export class Hello {
 
   /** The service reads the same word with the same weights: how far what it says is from what is shown here. */
   async compare(model) {
-    try {
-      const seen = await send("POST", "/v1/inspect", { model, input: WORD, top: ALPHABET.length, num_units: 0 });
-      const differences = walk(this.networks.get(model)).flatMap(({ p }, t) =>
-        seen.symbols[t + 1].top.map(({ symbol, probability }) => Math.abs(probability - p[ALPHABET.indexOf(symbol)])),
-      );
-      byId("hello-check").textContent = fill(words.hello.check, { difference: Math.max(...differences).toPrecision(1) });
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      byId("hello-check").textContent = ""; // an older checkpoint may be gone by now; the walk stands without it
-    }
+    if (!this.differences.has(model)) this.differences.set(model, await difference(model, this.networks.get(model)));
+    if (this.network !== this.networks.get(model)) return;
+    const found = this.differences.get(model);
+    byId("hello-check").textContent = found === null ? "" : fill(words.hello.check, { difference: found.toPrecision(1) });
   }
 
   curve(width) {
@@ -161,6 +158,20 @@ async function weightsOf(model) {
   };
 }
 
+/** The largest one of any letter at any step; null where the service does not answer, without which the walk stands. */
+async function difference(model, network) {
+  try {
+    const seen = await send("POST", "/v1/inspect", { model, input: WORD, top: ALPHABET.length, num_units: 0 });
+    const all = walk(network).flatMap(({ p }, t) =>
+      seen.symbols[t + 1].top.map(({ symbol, probability }) => Math.abs(probability - p[ALPHABET.indexOf(symbol)])),
+    );
+    return Math.max(...all);
+  } catch (error) {
+    if (error instanceof ApiError) return null;
+    throw error;
+  }
+}
+
 /** Each step that reads a letter of the word and has a next one. */
 function walk(network) {
   let h = network.biasH.map(() => 0);
@@ -170,38 +181,6 @@ function walk(network) {
     h = rnnCell(x, h, network);
     return { x, fromInput, fromState, h, p: softmax(sum(product(network.wHy, h), network.biasY)), target: WORD[t + 1] };
   });
-}
-
-/** Cells, then a bar (null: none) from 0 to 1, or from -1 to 1 where it `isSigned`. */
-export function row(cells, value, isStrong, isSigned = false) {
-  const element = document.createElement("tr");
-  if (isStrong) element.className = "strong";
-  cells.forEach((content, at) => {
-    const cell = at ? element.insertCell() : element.appendChild(document.createElement("th"));
-    if (at) cell.className = "number";
-    else cell.scope = "row";
-    cell.textContent = typeof content === "number" ? content.toFixed(2).replace("-", "−") : content;
-  });
-  if (value === null) return element;
-  const last = element.insertCell();
-  last.className = "bar-cell";
-  last.append(bar(value, isSigned));
-  return element;
-}
-
-const BAR = { width: 56, height: 10 };
-
-function bar(value, isSigned) {
-  const zero = isSigned ? BAR.width / 2 : 0;
-  const length = value * (isSigned ? BAR.width / 2 : BAR.width);
-  const drawn = picture(
-    BAR.width,
-    BAR.height,
-    svg("rect", { class: "bar-ground", width: BAR.width, height: BAR.height, rx: 2 }),
-    svg("rect", { class: "bar-value", x: Math.min(zero, zero + length), width: Math.abs(length), height: BAR.height, rx: 2 }),
-  );
-  drawn.setAttribute("preserveAspectRatio", "none"); // where the style makes it wider
-  return drawn;
 }
 
 /** Writes on, one letter a click, with the service's own sampler. */

@@ -25,6 +25,7 @@ export class Experiment {
     this.words = row.querySelector('[data-part="words"]');
     this.error = document.getElementById(`${name}-error`);
     this.list = document.getElementById(`${name}-jobs`);
+    this.lines = new Map(); // job id -> its line, which stays where it is while its words change
     this.trainButton.addEventListener("click", () => this.train());
     this.cancelButton.addEventListener("click", () => this.cancel());
     document.addEventListener("visibilitychange", () => this.wait());
@@ -86,13 +87,18 @@ export class Experiment {
     const isBusy = this.jobs.some((job) => !isEnded(job));
     this.trainButton.disabled = isBusy || !mayTrain;
     this.cancelButton.hidden = !isBusy;
-    this.words.textContent = mayTrain ? summary(this.jobs) : words.live.read_only;
-    const lines = this.jobs.map(line);
-    const fresh = document.createElement("ul");
-    fresh.append(...lines);
-    if (fresh.innerHTML !== this.list.innerHTML) this.list.replaceChildren(...lines);
+    setText(this.words, mayTrain ? summary(this.jobs) : words.live.read_only);
+    this.tellJobs();
     await this.guarded(() => this.onJobs(this.jobs), { isShowing: true });
     this.wait();
+  }
+
+  tellJobs() {
+    if (this.jobs.some((job) => !this.lines.has(job.id)) || this.lines.size !== this.jobs.length) {
+      this.lines = new Map(this.jobs.map((job) => [job.id, new Line(job)]));
+      this.list.replaceChildren(...[...this.lines.values()].map((line) => line.item));
+    }
+    for (const job of this.jobs) this.lines.get(job.id).show(job);
   }
 
   wait() {
@@ -122,23 +128,27 @@ function summary(jobs) {
 }
 
 /** One job: its name, state, progress, and why it waits or what failed. */
-function line(job) {
-  const item = document.createElement("li");
-  const link = document.createElement("a");
-  link.href = `/jobs/${encodeURIComponent(job.id)}`;
-  link.textContent = visible(job.spec?.name ?? job.id);
-  const state = document.createElement("span");
-  state.className = "quiet";
-  state.textContent = words.states[job.state];
-  const bar = document.createElement("progress");
-  bar.max = 1;
-  bar.value = job.progress.ratio;
-  bar.setAttribute("aria-label", words.live.progress);
-  const told = document.createElement("span");
-  told.className = job.error ? "alarm" : "quiet";
-  told.textContent = situation(job);
-  item.append(link, bar, state, told);
-  return item;
+class Line {
+  constructor(job) {
+    this.item = document.createElement("li");
+    const link = document.createElement("a");
+    link.href = `/jobs/${encodeURIComponent(job.id)}`;
+    link.textContent = visible(job.spec?.name ?? job.id);
+    this.bar = document.createElement("progress");
+    this.bar.max = 1;
+    this.bar.setAttribute("aria-label", words.live.progress);
+    this.state = document.createElement("span");
+    this.state.className = "quiet";
+    this.told = document.createElement("span");
+    this.item.append(link, this.bar, this.state, this.told);
+  }
+
+  show(job) {
+    this.bar.value = job.progress.ratio;
+    setText(this.state, words.states[job.state]);
+    this.told.className = job.error ? "alarm" : "quiet";
+    setText(this.told, situation(job));
+  }
 }
 
 function situation(job) {
@@ -150,4 +160,9 @@ function situation(job) {
   }
   if (job.state === "running") return fill(words.live.at_step, { step: job.progress.step });
   return "";
+}
+
+/** Only what differs, so that a reader of the screen hears changes alone. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }

@@ -13,5 +13,13 @@ new Shapes();
 new Truncation();
 new Gates();
 const sampling = new Sampling();
-await Promise.all([new Hello({ onTrained: () => sampling.refresh() }).start(), new Vanishing().start(), sampling.refresh()]);
+
+/** There is a model now to sample from and to look into. */
+function onTrained(job) {
+  const inside = document.getElementById("next-inside");
+  inside.href = `/jobs/${encodeURIComponent(job.id)}${inside.dataset.tab}`;
+  return sampling.refresh();
+}
+
+await Promise.all([new Hello({ onTrained }).start(), new Vanishing().start(), sampling.refresh()]);
 document.getElementById("lecture").dataset.isReady = "yes";

@@ -3,7 +3,7 @@
 import { getJson, send } from "../api.js";
 import { visible } from "../text.js";
 import { drawnFrom } from "./distribution.js";
-import { row } from "./hello.js";
+import { row } from "./rows.js";
 import { fill, tellError, words } from "./words.js";
 
 const MOST_SYMBOLS = 20; // that /v1 tells of
