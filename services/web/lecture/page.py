@@ -6,7 +6,6 @@ from importlib.resources import files
 from fastapi import Request
 from fastapi.responses import Response
 
-from services.web import run
 from services.web.lecture import catalogue
 from services.web.site import HEADERS, Site, Visitor
 
@@ -41,8 +40,6 @@ def add(site: Site) -> None:
             languages=languages,
             chapters=CHAPTERS,
             code=code,
-            has_inside="inside" in run.TABS,
-            has_playground=site.owns("/playground"),
         )
 
 

@@ -16,8 +16,7 @@ const sampling = new Sampling();
 
 /** There is a model now to sample from and to look into. */
 function onTrained(job) {
-  const inside = document.getElementById("next-inside");
-  inside.href = `/jobs/${encodeURIComponent(job.id)}${inside.dataset.tab}`;
+  document.getElementById("next-inside").href = `/jobs/${encodeURIComponent(job.id)}/inside`;
   return sampling.refresh();
 }
 
