@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from fake_v1 import TENANT, FakeV1, fake_app, refusal
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 from safetensors.torch import save
 
 from rnncore.encoding import Encoding
@@ -20,12 +19,12 @@ WAITING = QueuePlace(position=2, reason="no_free_worker", eta_seconds=12)
 
 
 class FakeLecture(FakeV1):
-    """`texts` by data set, `refusing` what the next POST of a path meets; a test moves jobs on by `become`."""
+    """`texts` by data set; after `room` more jobs none is taken; a test moves jobs on by `become`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.texts: dict[str, str] = {}
-        self.refusing: dict[str, JSONResponse] = {}
+        self.room = 100
         self.asked: list[dict[str, Any]] = []
 
     def app(self) -> FastAPI:
@@ -79,8 +78,6 @@ class FakeLecture(FakeV1):
 def add_routes(app: FastAPI, fake: FakeLecture) -> None:
     @app.post("/v1/datasets")
     async def upload(request: Request, kind: str, name: str) -> Any:
-        if refused := fake.refusing.get("/v1/datasets"):
-            return refused
         assert (kind, bool(name)) == ("text", True)
         dataset = f"ds-{len(fake.texts):032x}"
         fake.texts[dataset] = (await request.body()).decode()
@@ -88,8 +85,9 @@ def add_routes(app: FastAPI, fake: FakeLecture) -> None:
 
     @app.post("/v1/jobs")
     async def submit(spec: JobSpec) -> Any:
-        if refused := fake.refusing.get("/v1/jobs"):
-            return refused
+        if not fake.room:
+            return refusal(429, "no more jobs")
+        fake.room -= 1
         assert spec.dataset in fake.texts
         job = JobRecord(
             id=f"job-{len(fake.jobs):016x}",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from complaints import Complaints
 from fake_lecture import FakeLecture
-from fake_v1 import metrics_row, refusal
+from fake_v1 import metrics_row
 from playwright.sync_api import Page, expect
 
 from services.jobqueue.records import JobError, JobState, Progress
@@ -190,13 +190,13 @@ def test_training_that_is_refused_says_so_in_the_language_of_the_page_and_leaves
     lecture: Callable[..., Page], fake: FakeLecture, complaints: Complaints
 ) -> None:
     page = lecture("ko")
-    fake.refusing["/v1/jobs"] = refusal(429, "at most 1 running job")
-    page.get_by_role("button", name="지금 학습하기").click()
-    expect(page.locator("#hello-error")).to_have_text(
-        "키의 한도에 이르렀습니다. 나중에 다시 시도하거나 다른 작업을 취소하십시오. (at most 1 running job)"
+    fake.room = 2
+    page.get_by_role("button", name="RNN, GRU, LSTM 학습하기").click()
+    expect(page.locator("#vanishing-error")).to_have_text(
+        "키의 한도에 이르렀습니다. 나중에 다시 시도하거나 다른 작업을 취소하십시오. (no more jobs)"
     )
-    assert fake.jobs == []
-    expect(page.get_by_role("button", name="지금 학습하기")).to_be_enabled()
+    expect(page.get_by_role("button", name="RNN, GRU, LSTM 학습하기")).to_be_enabled()
+    assert [job.state for job in fake.jobs] == [JobState.CANCELLED] * 2
     assert {said[:3] for said in complaints.said} == {"429", "err"}
     complaints.said.clear()
 
