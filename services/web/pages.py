@@ -5,6 +5,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from services.web import compare, datasets, login, models, playground, queue, run, runs, submit, sweeps, workers
+from services.web.lecture import page as lecture
 from services.web.site import HERE, NavEntry, Site, Sources
 
 _NAVIGATION = (
@@ -15,8 +16,9 @@ _NAVIGATION = (
     NavEntry("Playground", "/playground"),
     NavEntry("Queue", "/queue"),
     NavEntry("Workers", "/workers"),
+    NavEntry("Lecture", "/lecture"),
 )
-_PAGES = (login, runs, run, submit, compare, sweeps, datasets, models, playground, queue, workers)
+_PAGES = (login, runs, run, submit, compare, sweeps, datasets, models, playground, queue, workers, lecture)
 
 
 def site(sources: Sources) -> Site:

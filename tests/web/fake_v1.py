@@ -94,6 +94,7 @@ class FakeV1:
         self.streams_asked: list[str] = []
         self.open_streams = 0
         self.live_keys = {KEY_ID}
+        self.scopes = SCOPES
         self.is_closing = False
         self.inside = FakeInside()
         self.models = FakeModels()
@@ -154,6 +155,9 @@ class FakeV1:
     def get_job(self, tenant: str, job_id: str) -> JobRecord | None:
         return next((job for job in self.jobs if job.id == job_id and tenant == job.tenant), None)
 
+    def app(self) -> FastAPI:
+        return fake_app(self)
+
     async def next_change(self) -> None:
         assert self._changed
         self._changed.clear()
@@ -191,7 +195,7 @@ class FakeV1:
         """Serves on a free port in a thread; the address."""
         bound = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        server = uvicorn.Server(uvicorn.Config(fake_app(self), log_level="warning", ws="none"))
+        server = uvicorn.Server(uvicorn.Config(self.app(), log_level="warning", ws="none"))
         thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
         thread.start()  # the socket listens already: who connects now is answered once the server runs
         try:

@@ -23,7 +23,7 @@ class Clock:
 def seat(name: str = "trainer-0", *, has_gpu: bool = False, is_warm: bool = True, job: str | None = None) -> Seat:
     made = Seat(name, "n", "host", threads=3, has_gpu=has_gpu, memory=7)
     made.is_warm = is_warm
-    made.work = Work(Claim(job, "tenant", 1, "token", 1, SPEC), cast(Any, None)) if job else None
+    made.work = Work((Claim(job, "tenant", 1, "token", 1, SPEC),), cast(Any, None)) if job else None
     return made
 
 
