@@ -1,10 +1,11 @@
 """The client: one object, its resources. Knows where the server is and what it offers, not how it is spoken to."""
 
+# Written by `make reference` from unroll/aio/client.py; change it there.
+
 import datetime as dt
 import json
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from unroll.connection import find_connection
 from unroll.resources.completions import Completions
@@ -14,18 +15,9 @@ from unroll.resources.keys import Keys
 from unroll.resources.models import Models
 from unroll.resources.sweeps import Sweeps
 from unroll.resources.tenants import Tenants
-from unroll.resources.usage import read_usage
 from unroll.resources.webhooks import Webhooks
 from unroll.transport import Transport
-from unroll.types import Usage
-
-
-@dataclass(frozen=True)
-class Readiness:
-    """Whether the server takes work, and what it says about itself."""
-
-    is_ready: bool
-    detail: dict[str, Any]
+from unroll.types import Readiness, Usage
 
 
 class Client:
@@ -60,7 +52,8 @@ class Client:
 
         Without them: the last 30 days. Raises InvalidRequestError where `end` is before `start`, or far behind it.
         """
-        return read_usage(self._transport, start, end)
+        params = {name: day and day.isoformat() for name, day in (("start", start), ("end", end))}
+        return self._transport.ask(Usage, "GET", "/v1/usage", params=params)
 
     def readiness(self) -> Readiness:
         """Whether the server is ready for work. Raises ServerUnreachableError where there is none."""

@@ -1,6 +1,7 @@
 """What the server answers, as values. Knows no HTTP; unknown fields are kept, so that a newer server does no harm."""
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -268,6 +269,12 @@ class Dataset(_Answer):
     uses: int = 0
 
 
+class Preview(_Answer):
+    """The beginning of a data set's file."""
+
+    text: str
+
+
 class Event(_Answer):
     """One thing that happened to a job: state, metrics, checkpoint or message. `data` depends on `type`."""
 
@@ -279,12 +286,18 @@ class Event(_Answer):
 
 
 class Model(_Answer):
-    """A model that can be sampled: `<job>` (its best), `<job>:latest`, `<job>:step-800`."""
+    """A model that can be sampled: `<job>` (its best), `<job>:latest`, `<job>:step-800`, or an alias of one."""
 
     id: str
     object: str = "model"
     created: float | None = None
     owned_by: str | None = None
+    alias_of: str | None = None
+    job: str | None = None
+    step: int | None = None
+    validation_loss: float | None = None
+    bits_per_character: float | None = None
+    parameters_sha256: str | None = None
 
 
 class LogProbs(_Answer):
@@ -336,3 +349,23 @@ class Predictions(_Answer):
     task: str | None = None
     data: list[Prediction] = Field(default_factory=list)
     system_fingerprint: str | None = None
+
+
+class Inspection(_Answer):
+    """One text or input seen from inside; parts that a task does not have are None or empty."""
+
+    task: str
+    tbptt_steps: int | None = None
+    symbols: list[dict[str, Any]] = Field(default_factory=list)
+    layers: list[dict[str, Any]] = Field(default_factory=list)
+    units: list[dict[str, Any]] = Field(default_factory=list)
+    gradient: dict[str, Any] | None = None
+    window_loss: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether the server takes work, and what it says about itself."""
+
+    is_ready: bool
+    detail: dict[str, Any]
