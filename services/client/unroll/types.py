@@ -54,14 +54,20 @@ class JobError(_Answer):
 class JobSpec(_Answer):
     """What was asked for, with every default resolved by the server; empty where its record was altered."""
 
+    task: str = "language_model"
     dataset: str = ""
+    validation_dataset: str | None = None
     name: str | None = None
     init_from: str | None = None
     retry_of: str | None = None
+    verify_of: str | None = None
     model: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
     resources: dict[str, Any] = Field(default_factory=dict)
     priority: int | None = None
+    timeout_seconds: float | None = None
+    max_attempts: int | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
 
 
 class JobRecord(_Answer):
@@ -71,6 +77,7 @@ class JobRecord(_Answer):
     object: str = "job"
     state: str
     spec: JobSpec
+    tenant: str | None = None
     created_at: float
     started_at: float | None = None
     finished_at: float | None = None
@@ -79,12 +86,14 @@ class JobRecord(_Answer):
     progress: Progress = Progress()
     last: Scores | None = None
     best: Scores | None = None
+    primary_metric: str = "validation_loss"
     queue: QueuePlace | None = None
     error: JobError | None = None
     warnings: list[str] = Field(default_factory=list)
     placement: dict[str, Any] | None = None
     parameters_sha256: str | None = None
     cancel_requested: bool = False
+    trial: dict[str, Any] | None = None
 
     @field_validator("spec", mode="before")
     @classmethod
@@ -103,6 +112,7 @@ class Sweep(_Answer):
     object: str = "sweep"
     state: str
     spec: dict[str, Any] | None = None
+    tenant: str | None = None
     created_at: float
     finished_at: float | None = None
     num_trials: int = 0
@@ -249,6 +259,7 @@ class Checkpoint(_Answer):
     train_loss: float | None = None
     validation_loss: float | None = None
     bits_per_character: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
     num_bytes: int = 0
     parameters_sha256: str | None = None
     is_best: bool = False
@@ -345,6 +356,7 @@ class Prediction(_Answer):
 class Predictions(_Answer):
     """One prediction for each input, in their order."""
 
+    object: str = "list"
     model: str | None = None
     task: str | None = None
     data: list[Prediction] = Field(default_factory=list)

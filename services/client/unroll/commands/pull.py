@@ -44,8 +44,8 @@ def pull(
 ) -> None:
     """Download a model with its record, or a data set.
 
-    Prints where it lies. Of a model: weights and vocabulary (model.safetensors), the job's record, its history, events, checkpoints and log.
-    What lies there already is not overwritten.
+    Prints where it lies. Of a model: weights and vocabulary (model.safetensors), the job's record, its history,
+    events, checkpoints and log. What lies there already is not overwritten.
     """
     with unroll.Client() as client:
         if is_dataset_id(what):

@@ -18,7 +18,7 @@ def verify(
 ) -> None:
     """Run a job again and compare the parameters bit for bit.
 
-        Exit 0 when they are equal, 1 when they differ or cannot be compared: equality is promised for the same versions,
+    Exit 0 when they are equal, 1 when they differ or cannot be compared: equality is promised for the same versions,
     kind of processor and number of threads.
     """
     with unroll.Client() as client:

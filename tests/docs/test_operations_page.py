@@ -1,33 +1,18 @@
-"""The commands of docs/operations.md run as they stand there, on a service that is at work."""
+"""The page of operations, read step by step on a service that is at work."""
 
-import os
-import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
+import pytest
 
+from tests.docs.reader import Reader
 from tests.running_service import Service
 
-PAGE = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+pytestmark = pytest.mark.system
+
 TRAIN = {"max_steps": 1500, "validate_every_steps": 10_000, "checkpoint_every_steps": 100}
 SAMPLE = {"prompt": "one two", "max_tokens": 60, "seed": 11, "temperature": 0.8}
-
-
-def commands(heading: str) -> list[str]:
-    """The shell commands under a heading of the page, block by block."""
-    section = PAGE.partition(f"\n## {heading}")[2].partition("\n## ")[0]
-    return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-
-
-def run(commands: str, service: Service, folder: Path) -> None:
-    environment = service.environment | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["sh", "-euc", commands], env=environment, cwd=folder, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def sample(api: httpx.Client, job: str) -> str:
@@ -37,7 +22,7 @@ def sample(api: httpx.Client, job: str) -> str:
 
 
 def test_running_service_is_backed_up_drained_and_restored_as_the_page_says(
-    service: Service, text: str, tmp_path: Path
+    service: Service, text: str, reader_of: Callable[[str], Reader], tmp_path: Path
 ) -> None:
     dataset = service.upload(text)
     model = service.ended(service.submit(dataset)["id"])["id"]
@@ -46,27 +31,26 @@ def test_running_service_is_backed_up_drained_and_restored_as_the_page_says(
     job = service.submit(dataset, train=TRAIN)["id"]
     service.stepped(job, 110)
 
-    (back_up,) = commands("Back up")
-    run(back_up, service, tmp_path)
+    reader = reader_of("docs/how-to/operations.md")
+    reader.follow(reader.page.section("Back up"))
     assert service.job(job)["state"] == "running", "a backup holds nobody up"
 
-    drain, lift = commands("Drain")
-    run(drain, service, tmp_path)
+    drain, lift = reader.page.section("Drain: before anything is taken down")
+    reader.follow([drain])
     record = service.job(job)
     assert (record["state"], record["queue"]["reason"]) == ("queued", "drained")
     assert "the service takes up no jobs" in service.api.get("/readyz").json()["checks"]["drain"]
     assert sample(service.api, model) == written
-    run(lift, service, tmp_path)
+    reader.follow([lift])
     drained = service.ended(job, 180)
     reasons = [event["data"].get("reason") for event in service.events(job) if event["type"] == "state"]
     assert reasons[-3:] == ["drained", "claimed", "finished"]
 
-    (restore,) = commands("Restore")
     (tmp_path / "old-home").mkdir()
     (tmp_path / "old-home" / "secret").write_bytes((service.home / "secret").read_bytes())
-    run(restore, service, tmp_path)
-    settings: dict[str, Any] = {"UNROLL_LEASE_SECONDS": "5"}
-    restored = Service(tmp_path / "new-home", **settings)
+    reader.follow(reader.page.section("Restore"))
+    assert reader.left == []
+    restored = Service(tmp_path / "new-home", UNROLL_LEASE_SECONDS="5")
     try:
         restored.start()
         ended = restored.ended(job, 180)
