@@ -1,8 +1,8 @@
 """The pages of the documentation as what they make their readers do: blocks of commands, headings, links.
 
-A block of a language in RUNS is run, in the order of its page, as a reader would type it. One that cannot be run says why
-behind its language: ```sh not-run: needs a cluster. The Python blocks of a page are one program, run where its last one
-stands.
+A block of a language in RUNS is run, in the order of its page, as a reader would type it. One that cannot be run says
+why behind its language: ```sh not-run: needs a cluster. The Python blocks of a page are one program, run where its last
+one stands.
 """
 
 import re

@@ -15,7 +15,7 @@ from tests.docs.files import FILES
 from tests.docs.pages import Block, Page
 from tests.running_service import Service
 
-STEP_SECONDS = 150
+STEP_SECONDS = 280
 
 
 class Reader(AbstractContextManager["Reader"]):

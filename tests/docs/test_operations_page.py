@@ -9,7 +9,8 @@ import pytest
 from tests.docs.reader import Reader
 from tests.running_service import Service
 
-pytestmark = pytest.mark.system
+# A page is read whole by the first test that asks for it.
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 TRAIN = {"max_steps": 1500, "validate_every_steps": 10_000, "checkpoint_every_steps": 100}
 SAMPLE = {"prompt": "one two", "max_tokens": 60, "seed": 11, "temperature": 0.8}

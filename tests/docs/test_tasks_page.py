@@ -16,7 +16,8 @@ from tests.docs.files import FILES, ROWS
 from tests.docs.pages import page
 from tests.running_service import Service
 
-pytestmark = pytest.mark.system
+# A page is read whole by the first test that asks for it.
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 NAME = "docs/how-to/tasks.md"
 PAGE = page(NAME)

@@ -10,7 +10,8 @@ from tests.docs.conftest import Read
 from tests.docs.pages import page
 from tests.running_service import Service
 
-pytestmark = pytest.mark.system
+# A page is read whole by the first test that asks for it.
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 ReadPage = Callable[[str], Read]
 
