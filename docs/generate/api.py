@@ -27,7 +27,7 @@ Lists answer `{{"object": "list", "data": [...], "has_more": ..., "first_id": ..
 next page. A `POST` with an `Idempotency-Key` that was seen before answers what the first one made.
 
 {routes}
-# Objects
+## Objects
 
 {objects}"""
 

@@ -6,6 +6,17 @@ from unroll import errors as client_errors
 from unroll.errors import UnrollError as ClientError
 
 from docs.generate.markdown import code, table
+from rnncore.errors import (
+    AccessDenied,
+    Forbidden,
+    QuotaExceeded,
+    StateExpired,
+    StorageQuotaExceeded,
+    TooLarge,
+    TooManyRequests,
+    TooSlow,
+    Unsupported,
+)
 from services.faults import TABLE
 
 _PAGE = """\
@@ -38,6 +49,20 @@ the last lines of its log. What may pass is tried again, up to `max_attempts` ti
 {codes}
 The Python client raises the exceptions of the third column; `unroll.UnrollError` is the root of all of them.
 """
+# No training ever ends with these.
+_OF_REQUESTS_ALONE = frozenset(
+    {
+        AccessDenied,
+        Forbidden,
+        QuotaExceeded,
+        StateExpired,
+        StorageQuotaExceeded,
+        TooLarge,
+        TooManyRequests,
+        TooSlow,
+        Unsupported,
+    }
+)
 _OTHER_CODES = (
     (0, "it did what was asked", ""),
     (2, "the command line cannot be read: an unknown option, a missing or impossible value", ""),
@@ -47,7 +72,11 @@ _OTHER_CODES = (
 
 def errors_page() -> str:
     answers = [(f.status, code(f.code), code(f.type), _sentence(kind)) for kind, f in TABLE]
-    jobs = [(code(f.code), "yes" if f.retriable else "no", _sentence(kind)) for kind, f in TABLE]
+    jobs = [
+        (code(f.code), "yes" if f.retriable else "no", _sentence(kind))
+        for kind, f in TABLE
+        if kind not in _OF_REQUESTS_ALONE
+    ]
     return _PAGE.format(
         answers=table(("status", "`code`", "`type`", "what happened"), sorted(answers)),
         jobs=table(("`error.type`", "tried again", "what happened"), jobs),

@@ -24,7 +24,9 @@ def commands():
             yield (name, part), below
 
 
-@pytest.mark.parametrize(("path", "command"), list(commands()), ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("path", "command"), list(commands()), ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_every_command_says_what_it_does_and_has_an_example_that_parses(path, command):
     assert command.help
     examples = (command.epilog or "").splitlines()
