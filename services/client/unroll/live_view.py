@@ -11,6 +11,7 @@ from rich.text import Text
 
 from unroll.job_progress import JobProgress
 from unroll.line_views import state_line
+from unroll.plot_view import COLOURS as CURVE_COLOURS
 from unroll.plot_view import draw as draw_curves
 from unroll.terminal import duration, number, one_line, visible
 from unroll.types import Event
@@ -50,7 +51,7 @@ class LiveView:
 def draw(progress: JobProgress, width: int = 80) -> Group:
     """The picture of one moment."""
     parts: list[Text | Table | Panel | Group] = [_title(progress), _bar(progress), _numbers(progress)]
-    if curves := draw_curves([progress.validation, progress.training], width, PLOT_HEIGHT):
+    if curves := draw_curves([progress.training, progress.validation], width, PLOT_HEIGHT):
         parts.append(curves)
     if progress.texts:
         parts.append(_written(progress))
@@ -85,8 +86,8 @@ def _numbers(progress: JobProgress) -> Table:
     now = progress.latest
     row = Table.grid(padding=(0, 3))
     row.add_row(
-        Text(f"train loss {number(now.get('train_loss'))}"),
-        Text(f"validation loss {number(now.get('validation_loss'))}"),
+        Text(f"train loss {number(now.get('train_loss'))}", style=CURVE_COLOURS[0]),
+        Text(f"validation loss {number(now.get('validation_loss'))}", style=CURVE_COLOURS[1]),
         Text(f"{number(now.get('bits_per_character'))} bits/char", style="bold"),
         Text(f"{number(now.get('characters_per_second'), 0)} chars/s"),
     )

@@ -9,7 +9,7 @@ from unroll.curves import Points, plot
 from unroll.terminal import is_live_terminal, number, one_line
 
 HEIGHT = 10
-_COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red", "bright_cyan", "bright_yellow", "white")
+COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red", "bright_cyan", "bright_yellow", "white")
 _MARGIN = 10
 
 
@@ -24,7 +24,7 @@ def show(names: Sequence[str], curves: Sequence[Points]) -> None:
     console.print()
     console.print(drawn)
     for number_, name in enumerate(names):
-        console.print(Text.assemble(("  ━━ ", _COLOURS[number_ % len(_COLOURS)]), one_line(name)))
+        console.print(Text.assemble(("  ━━ ", COLOURS[number_ % len(COLOURS)]), one_line(name)))
 
 
 def draw(curves: Sequence[Points], width: int, height: int) -> Group | None:
@@ -37,7 +37,7 @@ def draw(curves: Sequence[Points], width: int, height: int) -> Group | None:
         value = {0: found.highest, height - 1: found.lowest}.get(place)
         line = Text(f"{'' if value is None else number(value):>{_MARGIN - 2}} ", style="dim", no_wrap=True)
         for character, owner in zip(row, owners, strict=True):
-            line.append(character, _COLOURS[(owner or 0) % len(_COLOURS)])
+            line.append(character, COLOURS[(owner or 0) % len(COLOURS)])
         lines.append(line)
     lines.append(Text(f"{f'step {found.last_x:,.0f}':>{width - 2}}", style="dim", no_wrap=True))
     return Group(*lines)
