@@ -10,7 +10,6 @@ import pytest
 import typer
 from fake_unroll_server import JOB, answer, dataset, listed, record
 from unroll.cli import app
-from unroll.help_text import PANELS
 
 ROOT = typer.main.get_command(app)
 
@@ -42,8 +41,18 @@ def test_every_command_says_what_it_does_and_has_an_example_that_parses(path, co
 
 def test_help_shows_every_command_under_its_heading_and_cuts_no_sentence(unroll_command):
     said = unroll_command("--help").stdout
-    headings = [line.rstrip(":") for line in said.splitlines() if line.rstrip(":") in PANELS]
-    assert headings == list(PANELS)
+    headings = [line.rstrip(":") for line in said.splitlines() if line[:1].isalpha() and line.endswith(":")]
+    assert headings == [
+        "Jobs",
+        "Sweeps",
+        "Models",
+        "Data sets",
+        "Service",
+        "This machine",
+        "Administration",
+        "Options",
+        "Examples",
+    ]
     rows = [line for line in said.partition("Options:")[0].splitlines() if line.startswith("  ") and "  " in line[2:]]
     assert [row for row in rows if row.endswith("...") and not row.endswith("translate, ...")] == []
     assert {row.split()[0] for row in rows} >= set(ROOT.commands)
