@@ -292,6 +292,16 @@ class Metrics(_Answer):
     metrics: dict[str, float] = Field(default_factory=dict)
 
 
+class CheckpointSamples(_Answer):
+    """What was written at one checkpoint: each with its prompt and text."""
+
+    object: str = "checkpoint.samples"
+    step: int
+    epoch: int
+    bits_per_character: float | None = None
+    samples: list[dict[str, Any]]
+
+
 class Checkpoint(_Answer):
     """One published checkpoint; `model` is the name it answers under."""
 
@@ -418,6 +428,7 @@ class Inspection(_Answer):
     units: list[dict[str, Any]] = Field(default_factory=list)
     gradient: dict[str, Any] | None = None
     window_loss: dict[str, Any] | None = None
+    copying: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
