@@ -81,10 +81,12 @@ NAMES = {
 # Answers, and parts of answers, that the client hands on as the objects that they are.
 OBJECTS = frozenset(
     {
+        "Copying",
         "Deleted",
         "Gradient",
         "LayerView",
         "ModelSpec",
+        "Occupant",
         "Placement",
         "ResourcesSpec",
         "RowFacts",
@@ -97,6 +99,7 @@ OBJECTS = frozenset(
         "UnitView",
         "WindowLoss",
         "WrittenSequence",
+        "WrittenText",
         "services__wire__Usage",
     }
 )
