@@ -93,6 +93,22 @@ def test_symbol_tells_its_alternatives_to_pointer_and_keyboard(visit: Visit, fak
     expect(symbols.nth(5)).to_be_focused()
 
 
+def test_symbol_that_is_looked_at_in_one_text_is_looked_at_in_the_other(visit: Visit, fake: FakeV1) -> None:
+    page = opened(visit, fake, {10: seen(), 20: seen("abcabcabk")})
+    chosen = page.locator(".symbols [aria-selected=true]")
+    expect(chosen).to_have_text(["b", "b"])
+    page.locator("#surprisal .symbols span").nth(8).hover()
+    expect(chosen).to_have_text(["k", "k"])
+    expect(page.locator(".unit-reading")).to_contain_text("k · cell c 0")
+    expect(page.locator(".unit-values .plot-readout")).to_contain_text("place 8")
+    page.locator("#units .symbols span").nth(5).hover()
+    expect(chosen).to_have_text(["c", "c"])
+    expect(page.locator("#surprisal .detail-symbol")).to_have_text("c")
+    page.locator("#step-back").click()
+    shows(page, 10)
+    expect(chosen).to_have_text(["c", "c"])
+
+
 def test_gradient_falls_by_the_forget_gate_and_training_stops_at_its_window(visit: Visit, fake: FakeV1) -> None:
     page = opened(visit, fake, {10: seen(biases={1: 0.0})})
     expect(page.locator("#gradient .plot-rule + text")).to_have_text("training stops here (4)")
