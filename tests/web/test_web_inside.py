@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from axe_core import violations
 from complaints import Complaints
 from fake_inside import TEXT, seen
 from fake_v1 import FakeV1, job_record, metrics_row, refusal
@@ -364,6 +365,14 @@ def test_every_view_has_its_words_its_table_and_fits_a_phone(visit: Visit, fake:
         assert len(view.locator(".view-words").text_content() or "") > 60
         assert view.locator(":scope > details").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_inside_violates_no_rule_of_axe(visit: Visit, fake: FakeV1, scheme: str) -> None:
+    fake.jobs = [job(), job("job-2", cell="gru")]
+    page = opened(visit, fake, {10: seen(), 20: seen()}, color_scheme=scheme)
+    expect(page.locator(".cells-curves .plot-entry").first).to_be_visible()
+    assert violations(page) == []
 
 
 def test_chart_is_read_with_arrow_keys(visit: Visit, fake: FakeV1) -> None:

@@ -89,7 +89,10 @@ class Playground {
   changed() {
     byId("go").textContent = this.isRunning ? "Stop" : "Write";
     byId("add-model").hidden = this.columns.length >= MOST_COLUMNS;
-    for (const { element } of this.columns) element.querySelector(".remove").hidden = this.columns.length < 2;
+    for (const [i, { element }] of this.columns.entries()) {
+      element.setAttribute("aria-label", `Model ${i + 1}`);
+      element.querySelector(".remove").hidden = this.columns.length < 2;
+    }
     // Models that answer instead of writing on have a form of their own.
     this.form.hidden = byId("heat-legend").hidden = this.columns.length > 0 && this.columns.every(({ answers }) => answers);
     const address = new URL(location.href);
