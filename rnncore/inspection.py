@@ -78,11 +78,14 @@ class WindowLoss(_Part):
 
 
 class CopiedSample(_Part):
-    """What a checkpoint wrote behind `prompt`, and the passages of it that stand in the training text."""
+    """What a checkpoint wrote behind `prompt`, and where it is made of stretches of the training text."""
 
     prompt: str
     text: str
-    passages: list[tuple[int, int]] = Field(description="Begin and end in `text`, 12 symbols or more each.")
+    passages: list[tuple[int, int]] = Field(
+        description="Begin and end in `text` of what stretches of 12 symbols cover that stand in the training text, "
+        "be it at several places."
+    )
 
 
 class Copying(_Part):

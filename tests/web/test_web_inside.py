@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from axe_core import violations
 from complaints import Complaints
 from fake_inside import TEXT, seen
 from fake_v1 import FakeV1, job_record, metrics_row, refusal
@@ -91,6 +92,22 @@ def test_symbol_tells_its_alternatives_to_pointer_and_keyboard(visit: Visit, fak
     for key in ("ArrowLeft", "ArrowLeft", "ArrowDown"):  # to the second symbol, and to the one below it
         page.keyboard.press(key)
     expect(symbols.nth(5)).to_be_focused()
+
+
+def test_symbol_that_is_looked_at_in_one_text_is_looked_at_in_the_other(visit: Visit, fake: FakeV1) -> None:
+    page = opened(visit, fake, {10: seen(), 20: seen("abcabcabk")})
+    chosen = page.locator(".symbols [aria-selected=true]")
+    expect(chosen).to_have_text(["b", "b"])
+    page.locator("#surprisal .symbols span").nth(8).hover()
+    expect(chosen).to_have_text(["k", "k"])
+    expect(page.locator(".unit-reading")).to_contain_text("k · cell c 0")
+    expect(page.locator(".unit-values .plot-readout")).to_contain_text("place 8")
+    page.locator("#units .symbols span").nth(5).hover()
+    expect(chosen).to_have_text(["c", "c"])
+    expect(page.locator("#surprisal .detail-symbol")).to_have_text("c")
+    page.locator("#step-back").click()
+    shows(page, 10)
+    expect(chosen).to_have_text(["c", "c"])
 
 
 def test_gradient_falls_by_the_forget_gate_and_training_stops_at_its_window(visit: Visit, fake: FakeV1) -> None:
@@ -348,6 +365,14 @@ def test_every_view_has_its_words_its_table_and_fits_a_phone(visit: Visit, fake:
         assert len(view.locator(".view-words").text_content() or "") > 60
         assert view.locator(":scope > details").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_inside_violates_no_rule_of_axe(visit: Visit, fake: FakeV1, scheme: str) -> None:
+    fake.jobs = [job(), job("job-2", cell="gru")]
+    page = opened(visit, fake, {10: seen(), 20: seen()}, color_scheme=scheme)
+    expect(page.locator(".cells-curves .plot-entry").first).to_be_visible()
+    assert violations(page) == []
 
 
 def test_chart_is_read_with_arrow_keys(visit: Visit, fake: FakeV1) -> None:

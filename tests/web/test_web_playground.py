@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from axe_core import violations
 from complaints import Complaints
 from fake_models import piece
 from fake_v1 import FakeV1, job_record, refusal
@@ -27,7 +28,10 @@ def opened(
 ) -> Page:
     """The playground with two models of one task."""
     spec = JobSpec(dataset="ds-" + "0" * 32, task=task, model=ModelSpec(hidden_size=5))
-    fake.jobs = [job_record("job-1", spec=spec), job_record("job-2", spec=spec)]
+    fake.jobs = [
+        job_record("job-1", spec=spec.model_copy(update={"name": "some name"})),
+        job_record("job-2", spec=spec),
+    ]
     fake.models.jobs = {"job-1": "job-1", "job-2": "job-2", "job-1:step-800": "job-1"}
     page = visit("/playground" + query, **options)
     expect(page.locator(".model-note").last).to_contain_text("5x1")
@@ -208,13 +212,17 @@ def test_models_write_side_by_side_and_the_address_names_them(visit: Visit, fake
     assert page.url.endswith("/playground?model=job-2&model=job-1%3Astep-800")
 
 
-def test_without_a_name_the_newest_model_is_taken(visit: Visit, fake: FakeV1) -> None:
+def test_models_and_the_checkpoints_of_the_one_named_are_proposed(visit: Visit, fake: FakeV1) -> None:
+    fake.inside.seen["job-1"] = {100: {}, 200: {}}
     page = opened(visit, fake, "")
     expect(page.get_by_label("Model", exact=True)).to_have_value("job-1")
-    assert page.locator("#models option").evaluate_all("all => all.map(o => o.value)") == [
-        "job-1",
-        "job-2",
-        "job-1:step-800",
+    proposals = page.locator("#models option").evaluate_all("all => all.map(o => [o.value, o.label])")
+    assert proposals == [
+        ["job-1", "some name, best, step 800"],
+        ["job-2", "best, step 800"],
+        ["job-1:step-800", "some name, best, step 800"],
+        ["job-1:step-200", "some name, step 200"],
+        ["job-1:step-100", "some name, step 100"],
     ]
 
 
@@ -340,6 +348,15 @@ def test_line_that_cannot_be_read_is_named(visit: Visit, fake: FakeV1) -> None:
     page.get_by_role("button", name="Answer").click()
     expect(page.locator(".predict-error")).to_have_text("line 2 is no row of numbers: 3, x; separate them by commas")
     assert fake.models.asked == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_playground_violates_no_rule_of_axe(visit: Visit, fake: FakeV1, scheme: str) -> None:
+    fake.completion = [piece("cdcd", bits=6, top={"X": 0.5}, state="state-1")]
+    page = opened(visit, fake, "?model=job-1&model=job-2", color_scheme=scheme)
+    write(page).locator("span").nth(3).click()
+    expect(page.locator(".detail li").first).to_be_visible()
+    assert violations(page) == []
 
 
 def test_playground_fits_a_phone(visit: Visit, fake: FakeV1) -> None:

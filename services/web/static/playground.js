@@ -39,22 +39,32 @@ class Playground {
     byId("go").disabled = false;
   }
 
-  /** The models that there are, as proposals for every field. */
+  /** The models that there are, as proposals for every field; their ids. */
   async offer() {
     try {
-      const { data } = await getJson(`/v1/models?limit=${MODELS_ASKED}`);
-      byId("models").replaceChildren(...data.map(({ id, alias_of, step }) => option(id, alias_of ? `stands for ${alias_of}` : `best, step ${step}`)));
-      return data.map(({ id }) => id);
+      const [models, jobs] = await Promise.all([getJson(`/v1/models?limit=${MODELS_ASKED}`), getJson(`/v1/jobs?limit=${MODELS_ASKED}`)]);
+      const names = new Map(jobs.data.map(({ id, spec }) => [id, spec?.name]));
+      const told = ({ job, step, alias_of }) => [names.get(job), alias_of ? `stands for ${alias_of}` : `best, step ${step}`];
+      this.propose(models.data.map((model) => [model.id, told(model)]));
+      return models.data.map(({ id }) => id);
     } catch (error) {
       toast(sentence(error), { isAlarm: true });
       return [];
     }
   }
 
+  /** Adds [model, words on it] to the proposals. */
+  propose(models) {
+    const known = new Set([...byId("models").options].map(({ value }) => value));
+    const fresh = models.filter(([id]) => !known.has(id));
+    byId("models").append(...fresh.map(([id, words]) => option(id, words.filter(Boolean).join(", "))));
+  }
+
   add(model) {
     const column = new Column(byId("column"), model, {
       settings: () => this.settings(),
       onChange: () => this.changed(),
+      onCheckpoints: (models) => this.propose(models),
       onRemove: (one) => this.remove(one),
       onWritten: (entry) => this.history.add({ ...entry, settings: this.settings() }),
     });
@@ -79,7 +89,10 @@ class Playground {
   changed() {
     byId("go").textContent = this.isRunning ? "Stop" : "Write";
     byId("add-model").hidden = this.columns.length >= MOST_COLUMNS;
-    for (const { element } of this.columns) element.querySelector(".remove").hidden = this.columns.length < 2;
+    for (const [i, { element }] of this.columns.entries()) {
+      element.setAttribute("aria-label", `Model ${i + 1}`);
+      element.querySelector(".remove").hidden = this.columns.length < 2;
+    }
     // Models that answer instead of writing on have a form of their own.
     this.form.hidden = byId("heat-legend").hidden = this.columns.length > 0 && this.columns.every(({ answers }) => answers);
     const address = new URL(location.href);

@@ -29,8 +29,9 @@ class Inside {
     this.wanted = numberIn("step");
     this.layer = numberIn("layer") ?? 0;
     this.unit = numberIn("unit");
-    this.surprisal = new SurprisalView("surprisal");
-    this.units = new UnitsView("units", { onPick: (unit) => this.pick(unit) });
+    // The symbol that is looked at in one text is looked at in the other.
+    this.surprisal = new SurprisalView("surprisal", { onLook: (place) => this.units.text.look(place) });
+    this.units = new UnitsView("units", { onPick: (unit) => this.pick(unit), onLook: (place) => this.surprisal.text.look(place) });
     this.gradient = new GradientView("gradient");
     this.gates = new GatesView("gates");
     this.memory = new MemoryView("memory");

@@ -75,14 +75,16 @@ export class SymbolText {
     this.element.replaceChildren();
   }
 
-  /** The symbols anew; the place that was looked at stays where it was. */
+  /** The symbols anew; what was looked at, and where Tab leads, stays in its place. */
   show(symbols) {
-    const { at } = this;
+    const { at, looked } = this;
     const had = this.element.contains(document.activeElement);
     this.clear();
     this.append(symbols);
     if (!this.spans.length) return;
-    this.stop(Math.min(at, this.spans.length - 1), had);
+    const last = this.spans.length - 1;
+    this.stop(Math.min(at, last), had);
+    if (looked !== null) this.look(Math.min(looked, last));
   }
 
   append(symbols) {
@@ -110,7 +112,7 @@ export class SymbolText {
   }
 
   look(place, isFocused = false) {
-    if (place === null || (place === this.looked && !isFocused)) return;
+    if (!this.spans[place] || (place === this.looked && !isFocused)) return;
     this.spans[this.looked]?.setAttribute("aria-selected", "false");
     this.spans[place].setAttribute("aria-selected", "true");
     this.looked = place;

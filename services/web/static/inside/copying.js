@@ -32,7 +32,7 @@ export class CopyingView extends View {
       rules: step === null ? [] : [{ x: step, words: "this one" }],
     });
     const shown = known.find(([at]) => at === step)?.[1] ?? known.at(-1)[1];
-    this.note.textContent = `Looked for in the first ${count(shown.searched)} symbols of the training text. Marked: 12 in a row or more that stand there.`;
+    this.note.textContent = `Looked for in the first ${count(shown.searched)} symbols of the training text. Marked: what 12 in a row cover that stand there, be it at several places.`;
     this.samples.replaceChildren(...shown.samples.map(marked));
     const words = (share) => (share === null ? "–" : percent(share));
     this.tabulate(() => ({

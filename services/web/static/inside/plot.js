@@ -23,6 +23,7 @@ export class Plot {
     this.spoken.setAttribute("role", "status");
     element.replaceChildren(this.svg, this.readout, this.spoken);
     this.content = null;
+    this.cursor = null;
     this.stops = [];
     this.at = null;
     new ResizeObserver(() => this.draw()).observe(element);
@@ -68,7 +69,7 @@ export class Plot {
       this.cursor,
     );
     this.stops = this.stopsOf();
-    this.read(null);
+    this.read(this.at !== null && this.at < this.stops.length ? this.at : null);
   }
 
   axes(across, up, x, y, width) {
@@ -171,6 +172,7 @@ export class Plot {
 
   /** Shows the numbers of one stop beside the names of the lines; null: the names alone. */
   read(number) {
+    if (!this.cursor) return; // nothing is drawn yet
     this.at = number;
     const stop = this.stops[number] ?? null;
     const told = new Map((stop?.values ?? []).map(([name, style, words]) => [name, [style, words]]));

@@ -8,8 +8,10 @@ import { View } from "./view.js";
 const MOST_BITS_WORDS = "8 bits or more";
 
 export class SurprisalView extends View {
-  constructor(id) {
+  /** `onLook(place)` when another symbol is looked at. */
+  constructor(id, { onLook }) {
     super(id);
+    this.onLook = onLook;
     this.symbols = [];
     this.detail = this.section.querySelector(".detail");
     this.text = new SymbolText(this.section.querySelector(".symbols"), { onLook: (place) => this.look(place) });
@@ -25,9 +27,8 @@ export class SurprisalView extends View {
     const number = document.createElement("b");
     number.textContent = decimals(mean, 2); // of four digits that are kept of each
     this.note.replaceChildren(number, ` bits per ${unit} on average `, legend("0", MOST_BITS_WORDS));
-    const looked = this.text.looked;
     this.text.show(this.symbols.map(({ name, bits, top }) => ({ name, heat: heatOf(bits), words: heard(name, bits, top) })));
-    this.text.look(Math.min(looked ?? 1, this.symbols.length - 1));
+    if (this.text.looked === null) this.text.look(1);
     this.tabulate(() => ({
       heads: ["Place", "Symbol", "Bits", "Likeliest instead"],
       rows: this.symbols.map(({ name, bits, top }, place) => [String(place), spoken(name), decimals(bits, 2), likeliest(top)]),
@@ -36,6 +37,7 @@ export class SurprisalView extends View {
 
   look(place) {
     showDetail(this.detail, this.symbols[place]);
+    this.onLook(place);
   }
 }
 

@@ -9,9 +9,10 @@ const HELD = { lstm: "cell c", gru: "state h", rnn: "state h" };
 const GATES = { i: "input gate i", f: "forget gate f", o: "output gate o", r: "reset gate r", z: "update gate z" };
 
 export class UnitsView extends View {
-  /** `onPick({layer, unit})` when another unit is chosen. */
-  constructor(id, { onPick }) {
+  /** `onPick({layer, unit})` when another unit is chosen, `onLook(place)` when another symbol is looked at. */
+  constructor(id, { onPick, onLook }) {
     super(id);
+    this.onLook = onLook;
     this.onPick = onPick;
     this.list = this.section.querySelector(".units");
     this.channels = this.section.querySelector(".channels");
@@ -57,12 +58,12 @@ export class UnitsView extends View {
     const most = channel ? 1 : Math.max(...values.map(Math.abs), 1e-9);
     const scale = channel ? legend("0 shut", "1 open") : legend(`−${short(most)}`, `+${short(most)}`, true);
     this.note.replaceChildren(nameOf(unit), following(unit), " ", scale);
-    this.text.show(this.names.map((name, place) => ({ name, heat: values[place] / most, words: this.heard(place) })));
     this.plot.show({
       x: { words: "place in the text", short: "place", range: [0, Math.max(1, values.length - 1)] },
       y: { words: this.called[channel], range: channel ? [0, 1] : undefined },
       lines: [{ name: this.called[channel], style: 0, points: values.map((value, step) => [step, value]) }],
     });
+    this.text.show(this.names.map((name, place) => ({ name, heat: values[place] / most, words: this.heard(place) })));
     const gates = Object.entries(unit.gates);
     this.tabulate(() => ({
       heads: ["Place", "Symbol", this.called[""], ...gates.map(([gate]) => gate)],
@@ -73,7 +74,7 @@ export class UnitsView extends View {
         ...gates.map(([, numbers]) => short(numbers[step])),
       ]),
     }));
-    this.look(this.text.looked ?? 0);
+    if (this.text.looked === null) this.text.look(1);
   }
 
   heard(place) {
@@ -81,10 +82,11 @@ export class UnitsView extends View {
   }
 
   look(place) {
-    if (!this.names.length) return;
     const all = [["", this.unit.values], ...Object.entries(this.unit.gates)];
     const numbers = all.map(([channel, values]) => `${this.called[channel]} ${short(values[place])}`);
     this.reading.textContent = [spoken(this.names[place]), ...numbers].join(" · ");
+    this.plot.read(place);
+    this.onLook(place);
   }
 }
 

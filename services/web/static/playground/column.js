@@ -15,11 +15,12 @@ let number = 0; // of the blocks that can be copied
 
 export class Column {
   /** `settings()` reads the form for all columns; `onChange` when another model is named or a task becomes known;
-   * `onWritten(entry)` when a text has ended. */
-  constructor(template, model, { settings, onChange, onRemove, onWritten }) {
+   * `onCheckpoints` gets the models that the same run has besides; `onWritten(entry)` when a text has ended. */
+  constructor(template, model, { settings, onChange, onCheckpoints, onRemove, onWritten }) {
     this.element = template.content.firstElementChild.cloneNode(true);
     this.settings = settings;
     this.onChange = onChange;
+    this.onCheckpoints = onCheckpoints;
     this.onWritten = onWritten;
     this.writing = null;
     this.running = null;
@@ -50,13 +51,13 @@ export class Column {
     this.refuse(null);
     if (model) {
       try {
-        const { job, step, bits_per_character } = await getJson(`/v1/models/${encodeURIComponent(model)}`);
-        const { spec } = await getJson(`/v1/jobs/${encodeURIComponent(job)}`);
+        const about = await getJson(`/v1/models/${encodeURIComponent(model)}`);
+        const path = `/v1/jobs/${encodeURIComponent(about.job)}`;
+        const [{ spec }, checkpoints] = await Promise.all([getJson(path), getJson(`${path}/checkpoints`)]);
         if (model !== this.model.value.trim()) return; // another was named meanwhile
         this.task = spec.task;
-        const parts = [spec.name ? visible(spec.name) : null, `${spec.model.cell} ${spec.model.hidden_size}x${spec.model.num_layers}`, `step ${step}`];
-        if (bits_per_character !== null) parts.push(`${decimals(bits_per_character, 3)} bits per character`);
-        this.note.textContent = parts.filter(Boolean).join(" · ");
+        this.note.textContent = described(about, spec);
+        this.onCheckpoints(checkpoints.data.map(({ model: id, step }) => [id, [spec.name, `step ${step}`]]));
       } catch (error) {
         this.refuse(error);
       }
@@ -211,6 +212,11 @@ export class Column {
     this.code.querySelector("pre.curl").textContent = asCurl(at, body, location.origin);
     this.code.querySelector("pre.python").textContent = asPython(call, body, show);
   }
+}
+
+function described({ step, bits_per_character }, { name, model }) {
+  const bits = bits_per_character === null ? "" : `${decimals(bits_per_character, 3)} bits per character`;
+  return [visible(name ?? ""), `${model.cell} ${model.hidden_size}x${model.num_layers}`, `step ${step}`, bits].filter(Boolean).join(" · ");
 }
 
 /** The symbols of one piece of a stream. */
