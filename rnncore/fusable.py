@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from rnncore.spec import JobSpec
 
-MOST_FUSED = 16
+MOST_FUSED = 8
 _MOST_UNITS = 64
 
 # Elsewhere the jobs must be equal, for they share each window and the shape of each tensor.

@@ -20,7 +20,7 @@ from starlette.requests import HTTPConnection
 
 from rnncore.errors import Forbidden, NotFound, Unavailable, UnrollError
 from services.access import SAFE_METHODS, Access
-from services.api import completions, datasets, jobs, keys, models, sweeps, tenants, usage, webhooks
+from services.api import completions, datasets, jobs, keys, models, sweeps, tenants, usage, webhooks, workers
 from services.api.openai import files, fine_tuning
 from services.api.rooms import Rooms
 from services.api.sampler_client import SamplerClient
@@ -33,6 +33,8 @@ from services.faults import answer_headers, envelope, error_answer
 from services.jobqueue.api_keys import ApiKey, ApiKeys, Scope
 from services.jobqueue.drain import Drains
 from services.jobqueue.durability import check_durability
+from services.jobqueue.floor import Floor
+from services.jobqueue.line import Lines
 from services.jobqueue.listing import JobListing
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import JobRecord
@@ -51,6 +53,7 @@ from services.settings import Settings
 from services.storage import Storage
 from services.traces import configure_traces
 from services.web import pages, sessions
+from services.web.shelves import RoomShelves, Shelves
 from services.web.site import Holder, Site, Sources
 from services.webhooks import Messenger
 
@@ -79,6 +82,8 @@ def create_app(settings: Settings) -> FastAPI:
         sweeps=Sweeps(scripts, idempotency_seconds=idempotency_seconds),
         access=access,
         tenants=Tenants(scripts),
+        floor=Floor(scripts),
+        lines=Lines(scripts, queue),
         usage=UsageLedger(scripts),
         tries=Tries(scripts),
         webhooks=webhooks_of_tenants,
@@ -115,14 +120,29 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for room in (datasets, jobs, sweeps, models, completions, files, fine_tuning, keys, tenants, usage, webhooks):
+    rooms_of_v1 = (
+        datasets,
+        jobs,
+        sweeps,
+        models,
+        completions,
+        files,
+        fine_tuning,
+        keys,
+        tenants,
+        usage,
+        webhooks,
+        workers,
+    )
+    for room in rooms_of_v1:
         app.include_router(room.router)
     _add_faults(app)
     registry = process_registry()
     registry.register(QueueCollector(lambda: _snapshot(scripts)))
     registry.register(StorageCollector(rooms.storage.free_bytes, settings.reserve_bytes))
     _add_health(app, rooms, Drains(scripts), registry)
-    site = _pages(rooms, JobListing(scripts, queue))
+    shelves = RoomShelves(queue, rooms.sweeps, rooms.storage, rooms.tenants, rooms.floor, rooms.lines, Drains(scripts))
+    site = _pages(rooms, JobListing(scripts, queue), shelves)
     app.mount("/static", pages.static_files())
     app.include_router(site.router)
     app.add_middleware(
@@ -207,7 +227,7 @@ def _add_health(app: FastAPI, rooms: Rooms, drains: Drains, registry: CollectorR
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _pages(rooms: Rooms, listing: JobListing) -> Site:
+def _pages(rooms: Rooms, listing: JobListing, shelves: Shelves) -> Site:
     """The pages over what they read. To them a key is `TENANT:ID`."""
 
     def check_key(raw: str) -> str | None:
@@ -236,6 +256,7 @@ def _pages(rooms: Rooms, listing: JobListing) -> Site:
             get_job=get_job,
             checkpoints=rooms.queue.checkpoints,
             datasets=lambda tenant: rooms.queue.datasets(tenant, limit=_DATASETS_ON_PAGE)[0],
+            shelves=shelves,
         )
     )
 

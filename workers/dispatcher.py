@@ -25,6 +25,7 @@ from rnncore.fusable import MOST_FUSED
 from services.garbage import collect
 from services.jobqueue import claims
 from services.jobqueue.drain import Drains
+from services.jobqueue.floor import publish_workers
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Capacity, Claim, Seats
 from services.jobqueue.scripts import RedisScripts
@@ -38,6 +39,7 @@ from services.traces import configure_traces
 from workers.guests import Guest
 from workers.meters import Meters
 from workers.places import WHOLE, Seat, Work, choose_seats, free_seats
+from workers.pulse import Pulse
 from workers.trainer import TrainerActor
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class Dispatcher:
         self._guests: list[Guest] | None = None
         self._drains = Drains(self._scripts)
         self._token: str | None = None
+        self._pulse = Pulse()
         self._queue = JobQueue(self._scripts)
         self._storage = Storage.of(settings)
         self._sweeps = Sweeps(self._scripts)
@@ -132,6 +135,9 @@ class Dispatcher:
         kinds = Counted(seat.kind for seat in self._seats.values())
         memory = max((seat.memory for seat in self._seats.values()), default=0)
         self._drains.publish_nodes({seat.node_id: seat.host for seat in self._seats.values()})
+        publish_workers(
+            self._scripts, self._pulse.tell(self._seats.values(), {g.name: g.job for g in self._guests or ()})
+        )
         claims.publish_capacity(self._scripts, Capacity(Seats(kinds["cpu"], kinds["gpu"]), memory, most))
         if most:
             self._ask_for_nodes(most)
@@ -215,11 +221,11 @@ class Dispatcher:
         except RayActorError as error:
             self._lost(seat, str(error))
             return
-        if state["job"] is None:
-            seat.ready, seat.is_warm, seat.can_fuse = None, True, state["can_fuse"]
+        if not state["jobs"]:
+            seat.ready, seat.is_warm, seat.inherited, seat.can_fuse = None, True, [], state["can_fuse"]
             log.info("%s is warm, pid %s", seat.name, state["pid"])
         else:  # still at a job that an earlier dispatcher gave it, whose lease it holds itself
-            seat.ready = seat.actor.ping.remote()
+            seat.ready, seat.inherited = seat.actor.ping.remote(), state["jobs"]
 
     def _give_work(self) -> bool:
         # The token outlives a lost answer, so that asking again gets the same job and not a second one.
@@ -297,7 +303,7 @@ class Dispatcher:
         self.meters.died()
         for claim in seat.work.claims if seat.work else ():
             claims.lose(self._scripts, claim)
-        seat.actor, seat.ready, seat.work, seat.is_warm = None, None, None, False
+        seat.actor, seat.ready, seat.work, seat.is_warm, seat.inherited = None, None, None, False, []
 
     def _wait_for_trainers(self) -> None:
         pending = [seat.work.future for seat in self._seats.values() if seat.work is not None]

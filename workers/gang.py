@@ -56,12 +56,12 @@ class GangDriver:
         self._members = members
         self._settings = Settings()
         self._scripts = RedisScripts(self._settings.redis_url or "", self._settings.secret)
-        self._running: str | None = None
+        self._running: list[str] = []
         self._is_held_by_rank = threading.Event()
 
     def ping(self) -> dict[str, Any]:
         """Process id, the job that runs now, and the place of its ranks."""
-        return {"pid": os.getpid(), "job": self._running, "place": self._place}
+        return {"pid": os.getpid(), "jobs": self._running, "place": self._place}
 
     def rank_holds(self) -> None:
         """The first rank renews the lease from now on."""
@@ -72,11 +72,11 @@ class GangDriver:
         """Trains the claimed job to whatever end it comes to; answers that end."""
         del start  # ranks are always made for their job
         held = Claim(*claim)
-        self._running = held.job
+        self._running = [held.job]
         try:
             return self._run(held)
         finally:
-            self._running = None
+            self._running = []
 
     def _run(self, claim: Claim) -> str:
         outcome: list[str] = []

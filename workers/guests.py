@@ -85,6 +85,11 @@ class Guest:
                     found.append(cls(name, actor, [seats[seat] for seat in place.seats if seat in seats], place))
         return found
 
+    @property
+    def job(self) -> str:
+        """The job that it was made for."""
+        return self.name.removeprefix(_PREFIX).rpartition("-")[0]
+
     def look_after(self) -> None:
         """Gives the process its job once it is there, and sees when it is over. Never raises for a fault of the job."""
         try:
@@ -112,7 +117,7 @@ class Guest:
             claim = self._held.claim
             self._let_go()
             self.work = Work((claim,), self.actor.run.remote(tuple(claim), "cold"))
-        elif state["job"] is None:  # adopted, and over: or never given its job, whose lease ends then
+        elif not state["jobs"]:  # adopted, and over: or never given its job, whose lease ends then
             self._end("ended")
         else:
             self.ready = self.actor.ping.remote()

@@ -44,6 +44,8 @@ class Seat:
         self.can_fuse = False
         self.is_drained = False
         self.guests: dict[str, int] = {}
+        # A job that an earlier dispatcher gave its trainer.
+        self.inherited: list[str] = []
 
     @property
     def kind(self) -> Literal["cpu", "gpu"]:

@@ -163,29 +163,29 @@ class TrainerProcess:
             limit_gpu_memory(place.quarters, torch.cuda.set_per_process_memory_fraction)
         self._trainer = Trainer(Settings(), threads=threads)
         self._can_fuse = resolved_precision("auto")[0] == "fp32"
-        self._running: str | None = None
+        self._running: list[str] = []
 
     def ping(self) -> dict[str, Any]:
-        """Process id, the job that runs now, the place that the process was made for, and whether it fuses trials."""
-        return {"pid": os.getpid(), "job": self._running, "place": self._place, "can_fuse": self._can_fuse}
+        """Process id, the jobs that run now, the place that the process was made for, and whether it fuses trials."""
+        return {"pid": os.getpid(), "jobs": self._running, "place": self._place, "can_fuse": self._can_fuse}
 
     @ray.method(concurrency_group="training")
     def run(self, claim: tuple[Any, ...], start: Literal["warm", "cold"]) -> str:
         """Trains; see Trainer.run."""
-        self._running = claim[0]
+        self._running = [claim[0]]
         try:
             return self._trainer.run(Claim(*claim), start)
         finally:
-            self._running = None
+            self._running = []
 
     @ray.method(concurrency_group="training")
     def run_fused(self, claimed: list[tuple[Any, ...]], start: Literal["warm", "cold"]) -> list[str]:
         """Trains trials together; see Trainer.run_fused."""
-        self._running = claimed[0][0]
+        self._running = [claim[0] for claim in claimed]
         try:
             return self._trainer.run_fused([Claim(*claim) for claim in claimed], start)
         finally:
-            self._running = None
+            self._running = []
 
 
 def limit_gpu_memory(quarters: int, set_fraction: Callable[[float], None]) -> None:

@@ -9,6 +9,9 @@ from pydantic import BaseModel
 from services.access import Access
 from services.api.sampler_client import SamplerClient
 from services.api.turnstile import Turnstile
+from services.jobqueue.api_keys import Scope
+from services.jobqueue.floor import Floor
+from services.jobqueue.line import Lines
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.stream import EventStream
 from services.jobqueue.sweeps import Sweeps
@@ -31,6 +34,8 @@ class Rooms:
     sweeps: Sweeps
     access: Access
     tenants: Tenants
+    floor: Floor
+    lines: Lines
     usage: UsageLedger
     tries: Tries
     webhooks: Webhooks
@@ -56,9 +61,16 @@ async def _key_id(request: Request) -> str:
     return key_id
 
 
+async def _seen(request: Request) -> str | None:
+    key = request.state.key
+    return None if Scope.ADMIN in key.scopes else key.tenant
+
+
 KeyId = Annotated[str, Depends(_key_id)]
 InRooms = Annotated[Rooms, Depends(_rooms)]
 Tenant = Annotated[str, Depends(_tenant)]
+# Whose jobs the key may see in what all tenants share: None, those of all, with scope admin.
+Seen = Annotated[str | None, Depends(_seen)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
 After = Annotated[str | None, Query(max_length=100, description="Those behind the object of this id.")]
 

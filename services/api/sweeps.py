@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query
 
 from rnncore.errors import NotFound
 from rnncore.sweep_spec import SweepSpec
-from services.api.rooms import After, InRooms, Limit, Page, Tenant, errors, page
+from services.api.rooms import After, Deleted, InRooms, Limit, Page, Tenant, errors, page
 from services.jobqueue.sweeps import Sweep, Trial, TrialState
 from services.sweeps.creation import create
 from services.sweeps.report import SweepReport, report
@@ -39,6 +39,13 @@ def get_sweep(sweep_id: str, rooms: InRooms, tenant: Tenant) -> SweepReport:
     """One sweep: how its trials stand, the best of them, and each point with mean and spread over its replicates."""
     sweep = rooms.sweeps.get(tenant, sweep_id)
     return report(sweep, rooms.sweeps.trials(sweep))
+
+
+@router.delete("/{sweep_id}", responses=errors(404, 409))
+def delete_sweep(sweep_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
+    """Deletes the record of a sweep that has ended; its trials stay, as jobs like any other."""
+    rooms.sweeps.delete(tenant, sweep_id)
+    return Deleted(id=sweep_id, object="sweep")
 
 
 @router.get("/{sweep_id}/trials", responses=errors(404))

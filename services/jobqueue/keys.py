@@ -46,6 +46,7 @@
 | installation | string | names this queue to the storage that its records refer to |
 | bell | list | rung when a job becomes ready |
 | nodes | hash | id of a Ray node with trainers -> its host name |
+| workers | string | JSON of every worker and who is there; gone a few seconds after the dispatcher |
 | drained | hash | `service`, or the id of a Ray node -> since when (ms) it takes up no jobs |
 | schema | string | SCHEMA_VERSION of the program that wrote all this |
 """
@@ -143,5 +144,6 @@ SWEEPING = f"{PREFIX}sweeping"
 SWEEPS_ENDED = f"{PREFIX}sweeps_ended"
 BELL = f"{PREFIX}bell"
 NODES = f"{PREFIX}nodes"
+WORKERS = f"{PREFIX}workers"
 DRAINED = f"{PREFIX}drained"
 SCHEMA = f"{PREFIX}schema"

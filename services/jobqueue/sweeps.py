@@ -142,6 +142,14 @@ class Sweeps:
             raise NotFound(f"no sweep {sweep_id}; list yours at GET /v1/sweeps", param="sweep_id")
         return self.get(tenant, sweep_id)
 
+    def delete(self, tenant: str, sweep_id: str) -> None:
+        """Forgets a sweep that has ended, not its trials' jobs. Raises NotFound, Conflict."""
+        answer = self._scripts.run("delete_sweep", sweep_id, tenant)
+        if answer == "missing":
+            raise NotFound(f"no sweep {sweep_id}; list yours at GET /v1/sweeps", param="sweep_id")
+        if answer != "ok":
+            raise Conflict(f"{sweep_id} is {answer}; cancel it before deleting it", param="sweep_id")
+
     def end(self, sweep_id: str, state: SweepState, *, error: str = "", warning: str = "") -> None:
         """Ends it for good."""
         self._scripts.run("end_sweep", sweep_id, state, error, warning)

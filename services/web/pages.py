@@ -4,14 +4,21 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from services.web import compare, login, playground, run, runs, submit
+from services.web import compare, datasets, login, models, playground, queue, run, runs, submit, sweeps, workers
+from services.web.lecture import page as lecture
 from services.web.site import HERE, NavEntry, Site, Sources
 
 _NAVIGATION = (
     NavEntry("Runs", "/", under=("jobs", "submit", "compare")),
+    NavEntry("Sweeps", "/sweeps"),
+    NavEntry("Data sets", "/datasets"),
+    NavEntry("Models", "/models"),
     NavEntry("Playground", "/playground"),
+    NavEntry("Queue", "/queue"),
+    NavEntry("Workers", "/workers"),
+    NavEntry("Lecture", "/lecture"),
 )
-_PAGES = (login, runs, run, submit, compare, playground)
+_PAGES = (login, runs, run, submit, compare, sweeps, datasets, models, playground, queue, workers, lecture)
 
 
 def site(sources: Sources) -> Site:

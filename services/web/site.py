@@ -21,6 +21,7 @@ from services.faults import error_answer
 from services.jobqueue.listing import JobQuery, Listing
 from services.jobqueue.records import Checkpoint, Dataset, JobRecord
 from services.web import sessions, text
+from services.web.shelves import Shelves
 
 HERE = Path(__file__).parent
 CONTENT_SECURITY_POLICY = (
@@ -53,6 +54,11 @@ class Visitor(NamedTuple):
     csrf: str
     path: str
 
+    @property
+    def seen(self) -> str | None:
+        """Whose jobs to show in what all tenants share: None, those of all, to an admin."""
+        return None if "admin" in self.scopes else self.tenant
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -72,6 +78,7 @@ class Sources:
     get_job: Callable[[str, str], JobRecord | None]
     checkpoints: Callable[[str, str], Sequence[Checkpoint]]
     datasets: Callable[[str], Sequence[Dataset]]
+    shelves: Shelves
     clock: Callable[[], float] = time.time
 
 

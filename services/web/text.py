@@ -96,7 +96,7 @@ def score(scores: Scores | None) -> str:
     return NOTHING if scores.validation_loss is None else f"{decimals(scores.validation_loss, 3)} nats"
 
 
-_REASONS = {
+REASONS = {
     "no_free_worker": "every worker is taken",
     "backoff": "waits before its next attempt",
     "quota": "waits for its tenant's quota",
@@ -109,7 +109,7 @@ _REASONS = {
 
 def waits(place: QueuePlace) -> str:
     """Why a queued job waits, and until when: `place 3: every worker is taken, starts in about 2 min`."""
-    said = f"place {place.position}: {_REASONS[place.reason]}"
+    said = f"place {place.position}: {REASONS[place.reason]}"
     return said if place.eta_seconds is None else f"{said}, starts in about {span(place.eta_seconds)}"
 
 

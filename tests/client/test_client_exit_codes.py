@@ -14,6 +14,9 @@ def test_ready_server_exits_0(server, unroll_command):
     server.on("GET", "/readyz", answer({"status": "ok", "checks": checks}))
     queued = record("queued")
     server.on("GET", "/v1/jobs", listed(queued, queued, queued), listed(queued))
+    about = {"node": "n", "host": "h", "kind": "cpu", "threads": 2}
+    workers = ({"id": name, "state": state, **about} for name, state in (("a", "idle"), ("b", "busy"), ("c", "idle")))
+    server.on("GET", "/v1/workers", listed(*workers))
     result = unroll_command("status")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -21,6 +24,7 @@ def test_ready_server_exits_0(server, unroll_command):
         "ready         yes",
         "queue depth   3",
         "running jobs  1",
+        "workers       1 busy, 2 idle",
         "redis         ok",
         "sampler       does not answer",
     ]

@@ -114,6 +114,28 @@ def test_there_is_an_end_to_unfinished_sweeps(api: Api) -> None:
     assert f"{MOST_UNFINISHED} sweeps" in refused(api, asked, 409)["message"]
 
 
+def test_sweep_that_has_ended_is_deleted_and_its_jobs_stay(api: Api) -> None:
+    sweep = create(api)["id"]
+    sweeper(api).step()
+    (first, second) = trials(api, sweep)
+    answer = api.client.delete(f"/v1/sweeps/{sweep}")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (
+        409,
+        f"{sweep} is running; cancel it before deleting it",
+    )
+    good(api.client.post(f"/v1/sweeps/{sweep}/cancel"))
+    sweeper(api).step()
+    with api.other_tenant() as other:
+        assert other.delete(f"/v1/sweeps/{sweep}").status_code == 404
+    assert good(api.client.delete(f"/v1/sweeps/{sweep}")) == {"id": sweep, "object": "sweep", "deleted": True}
+    assert api.client.get(f"/v1/sweeps/{sweep}").status_code == 404
+    assert api.client.delete(f"/v1/sweeps/{sweep}").status_code == 404
+    assert good(api.client.get("/v1/sweeps"))["data"] == []
+    assert api.scripts.redis.keys("*" + sweep) == []
+    assert api.scripts.redis.zrange("{unroll}:sweeps_ended", 0, -1) == []
+    assert [api.queue.job("default", trial["job"]).state for trial in (first, second)] == ["cancelled"] * 2
+
+
 def test_altered_sweep_is_not_run(api: Api) -> None:
     sweep = create(api)["id"]
     raw = json.loads(api.scripts.redis.hget(keys.sweep(sweep), "spec"))

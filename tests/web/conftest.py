@@ -2,12 +2,11 @@
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from complaints import Complaints
-from fake_v1 import KEY_ID, SECRET, FakeV1
+from fake_v1 import FakeV1
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from services.web import sessions
@@ -64,8 +63,7 @@ def visit(chromium: Browser, fake: FakeV1, complaints: Complaints) -> Iterator[C
         context.set_default_timeout(20_000)
         page = context.new_page()
         if log_in:
-            value = sessions.issue(SECRET, KEY_ID, time.time())
-            context.add_cookies([{"name": sessions.COOKIE_NAME, "value": value, "url": fake.url}])
+            context.add_cookies([{"name": sessions.COOKIE_NAME, "value": fake.session(), "url": fake.url}])
         page.goto(fake.url + path)
         return page
 

@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 from fake_inside import FakeInside, add_inside_routes
 from fake_models import FakeModels, add_model_routes
+from fake_rooms import FakeShelves, add_room_routes
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
@@ -71,6 +72,8 @@ class FakeV1:
 
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
+        self.shelves = FakeShelves()
+        self.scopes = SCOPES
         self.datasets = {DATASET: "shakespeare.txt"}
         self.stored: list[Dataset] = []
         self.submitted: list[dict[str, Any]] = []
@@ -91,6 +94,7 @@ class FakeV1:
         self.streams_asked: list[str] = []
         self.open_streams = 0
         self.live_keys = {KEY_ID}
+        self.scopes = SCOPES
         self.is_closing = False
         self.inside = FakeInside()
         self.models = FakeModels()
@@ -98,6 +102,10 @@ class FakeV1:
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
+
+    def session(self) -> str:
+        """The cookie of somebody who has just logged in."""
+        return sessions.issue(SECRET, KEY_ID, time.time())
 
     def push(self, type_: str, data: dict[str, Any]) -> None:
         """One more event of the job that is watched."""
@@ -140,12 +148,15 @@ class FakeV1:
         try:
             while not self.is_closing:
                 await self.next_change()
-                yield list(job_ids)
+                yield [job.id for job in self.jobs]
         finally:
             self._count_stream(-1)
 
     def get_job(self, tenant: str, job_id: str) -> JobRecord | None:
         return next((job for job in self.jobs if job.id == job_id and tenant == job.tenant), None)
+
+    def app(self) -> FastAPI:
+        return fake_app(self)
 
     async def next_change(self) -> None:
         assert self._changed
@@ -184,7 +195,7 @@ class FakeV1:
         """Serves on a free port in a thread; the address."""
         bound = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        server = uvicorn.Server(uvicorn.Config(fake_app(self), log_level="warning", ws="none"))
+        server = uvicorn.Server(uvicorn.Config(self.app(), log_level="warning", ws="none"))
         thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
         thread.start()  # the socket listens already: who connects now is answered once the server runs
         try:
@@ -224,13 +235,14 @@ def fake_app(fake: FakeV1) -> FastAPI:
                 secret=SECRET,
                 version="9.8.7",
                 check_key=lambda raw: KEY_ID if raw == KEY else None,
-                holder=lambda key_id: Holder(TENANT, SCOPES) if key_id in fake.live_keys else None,
+                holder=lambda key_id: Holder(TENANT, fake.scopes) if key_id in fake.live_keys else None,
                 find_jobs=fake.find_jobs,
                 names_of_datasets=lambda ids: {each: fake.datasets[each] for each in ids if each in fake.datasets},
                 changes=fake.changes,
                 get_job=fake.get_job,
                 datasets=lambda _: fake.stored,
                 checkpoints=lambda _, __: fake.checkpoints,
+                shelves=fake.shelves,
             )
         ).router
     )
@@ -238,6 +250,7 @@ def fake_app(fake: FakeV1) -> FastAPI:
     add_routes(app, fake)
     add_inside_routes(app, fake.inside)
     add_model_routes(app, fake.models)
+    add_room_routes(app, fake.shelves)
     return app
 
 
@@ -251,7 +264,7 @@ def add_guard(app: FastAPI, fake: FakeV1) -> None:
             if sessions.verify(SECRET, cookie, time.time()) is None:
                 return refusal(401, "no session")
             token = request.headers.get(sessions.CSRF_HEADER, "")
-            if request.method in ("POST", "DELETE") and not sessions.csrf_matches(SECRET, cookie, token):
+            if request.method != "GET" and not sessions.csrf_matches(SECRET, cookie, token):
                 return refusal(403, "no CSRF token")
         return await call_next(request)
 

@@ -1,4 +1,4 @@
-"""The inside of a job and the playground against a real service: a small network, trained, looked into, made to write."""
+"""The inside of a job and the playground against a real service: a small network that is trained and made to write."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -24,9 +24,10 @@ def service() -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def job(service: Service) -> str:
     """A job with two checkpoints."""
-    train = {"max_steps": 200, "checkpoint_every_steps": 100, "validate_every_steps": 200}
+    often = {"checkpoint_every_steps": 100, "validate_every_steps": 200}
+    train = {"max_steps": 200, "learning_rate": 0.02, "warmup_steps": 10, **often}
     submitted = service.submit(service.upload(TEXT), train=train)
-    record = service.ended(submitted["id"])
+    record = service.ended(submitted["id"], 240)
     assert record["state"] == "succeeded", record
     return str(record["id"])
 
@@ -41,7 +42,7 @@ def enter(chromium: Browser, service: Service, complaints: Complaints) -> Iterat
     page = context.new_page()
 
     def open_page(path: str) -> Page:
-        page.goto(str(service.api.base_url) + path.removeprefix("/"))
+        page.goto(str(service.api.base_url).rstrip("/") + path)
         page.get_by_label("API key").fill((service.home / "api_key").read_text().strip())
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url("**" + path)

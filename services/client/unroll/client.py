@@ -16,8 +16,9 @@ from unroll.resources.sweeps import Sweeps
 from unroll.resources.tenants import Tenants
 from unroll.resources.usage import read_usage
 from unroll.resources.webhooks import Webhooks
+from unroll.resources.workers import list_workers, read_line
 from unroll.transport import Transport
-from unroll.types import Usage
+from unroll.types import Line, Usage, Worker
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,14 @@ class Client:
         Without them: the last 30 days. Raises InvalidRequestError where `end` is before `start`, or far behind it.
         """
         return read_usage(self._transport, start, end)
+
+    def workers(self) -> list[Worker]:
+        """Every worker and who is there; none while no dispatcher runs."""
+        return list_workers(self._transport)
+
+    def queue(self) -> Line:
+        """Unfinished jobs: which wait, for what and how long, which run. With scope admin those of all tenants."""
+        return read_line(self._transport)
 
     def readiness(self) -> Readiness:
         """Whether the server is ready for work. Raises ServerUnreachableError where there is none."""

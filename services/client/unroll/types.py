@@ -181,6 +181,51 @@ class Tenant(_Answer):
     stored_bytes: int = 0
 
 
+class Worker(_Answer):
+    """Room for one trainer, and who is there: jobs of the key's tenant by id, those of others as a number."""
+
+    id: str
+    object: str = "worker"
+    node: str
+    host: str
+    kind: str
+    threads: int
+    memory_bytes: int = 0
+    state: str
+    is_drained: bool = False
+    jobs: list[dict[str, Any]] = Field(default_factory=list)
+    num_jobs: int = 0
+    utilisation: float = 0.0
+
+
+class JobInLine(_Answer):
+    """An unfinished job as far as the line is concerned."""
+
+    id: str
+    object: str = "job_in_line"
+    tenant: str
+    name: str | None = None
+    state: str
+    priority: int
+    num_workers: int = 1
+    created_at: float
+    started_at: float | None = None
+    progress: Progress = Progress()
+    queue: QueuePlace | None = None
+    placement: dict[str, Any] | None = None
+
+
+class Line(_Answer):
+    """Unfinished jobs: the next to start first, then those that run, then those that were set aside."""
+
+    object: str = "queue"
+    waiting: list[JobInLine] = Field(default_factory=list)
+    running: list[JobInLine] = Field(default_factory=list)
+    paused: list[JobInLine] = Field(default_factory=list)
+    num_waiting: int = 0
+    num_running: int = 0
+
+
 class Webhook(_Answer):
     """A URL that is posted to when a job ends. `secret` checks the signature; answered once, when it is made."""
 

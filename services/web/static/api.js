@@ -23,9 +23,9 @@ export async function getJson(path) {
   return response.json();
 }
 
-/** Changes something: `method` is POST, PUT or DELETE; the answer's JSON. */
-export async function send(method, path, body) {
-  const headers = { accept: "application/json", "x-csrf-token": csrfToken() };
+/** Changes something: `method` is POST, PUT or DELETE, `more` further headers; the answer's JSON. */
+export async function send(method, path, body, more = {}) {
+  const headers = { accept: "application/json", "x-csrf-token": csrfToken(), ...more };
   if (body !== undefined) headers["content-type"] = "application/json";
   const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   if (!response.ok) throw await refusal(response);

@@ -89,17 +89,24 @@ export class Chart {
       if (this.plot.width !== width || this.plot.height !== height) this.plot.setSize({ width, height });
       this.plot.setData(data, this.zoom === null);
     }
-    if (this.zoom) {
-      const [min, max] = this.zoom;
-      this.plot.setScale("x", { min, max });
-      this.plot.redraw();
-    }
+    if (this.zoom) this.drawZoomed();
+  }
+
+  /** `redraw` would set the scale back to what it was, so that it is for new data alone. */
+  drawZoomed() {
+    const [min, max] = this.zoom;
+    const { x } = this.plot.scales;
+    if (x.min === min && x.max === max) this.plot.redraw();
+    else this.plot.setScale("x", { min, max });
   }
 
   /** Drawn to select a range of x, or clicked twice to leave it. */
   selected(plot) {
     const { left, width } = plot.select;
-    if (width > 0) this.setZoom([plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
+    if (width === 0) return;
+    const range = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.setZoom(range);
   }
 }
 
@@ -118,7 +125,7 @@ function options(chart, width, height) {
   return {
     width,
     height,
-    padding: [10, 12, 0, 0],
+    padding: [10, 22, 0, 0],
     cursor: {
       y: false,
       points: { size: 7 },

@@ -1,6 +1,8 @@
 // The playground: one prompt and one set of settings, up to four models beside one another. The address names them.
 
 import { getJson, sentence } from "./api.js";
+import { byId } from "./dom.js";
+import "./copying.js";
 import { legend } from "./symbols.js";
 import { Column } from "./playground/column.js";
 import { WrittenHistory } from "./playground/history.js";
@@ -10,8 +12,6 @@ import { toast } from "./toasts.js";
 const MOST_COLUMNS = 4;
 const MODELS_ASKED = 100;
 const NUMBERS = ["max_tokens", "temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty"];
-
-const byId = (id) => document.getElementById(id);
 
 class Playground {
   constructor() {
@@ -81,7 +81,7 @@ class Playground {
     byId("add-model").hidden = this.columns.length >= MOST_COLUMNS;
     for (const { element } of this.columns) element.querySelector(".remove").hidden = this.columns.length < 2;
     // Models that answer instead of writing on have a form of their own.
-    this.form.hidden = this.columns.length > 0 && this.columns.every(({ task }) => task !== null && task !== "language_model");
+    this.form.hidden = byId("heat-legend").hidden = this.columns.length > 0 && this.columns.every(({ answers }) => answers);
     const address = new URL(location.href);
     address.searchParams.delete("model");
     for (const { model } of this.columns) if (model.value.trim()) address.searchParams.append("model", model.value.trim());
@@ -100,7 +100,7 @@ class Playground {
 
   write() {
     const prompt = this.form.prompt.value.replaceAll("\r\n", "\n");
-    for (const column of this.columns) if (column.task === "language_model") column.write(prompt);
+    for (const column of this.columns) if (column.model.value.trim() && !column.answers) column.write(prompt);
   }
 
   stop() {

@@ -5,6 +5,8 @@ import { byId, putPart, setText } from "./dom.js";
 import { JobEvents } from "./events.js";
 import { toast } from "./toasts.js";
 
+export { setText } from "./dom.js";
+
 const LIVE_WORDS = { live: "live", waiting: "connection lost, trying again", ended: "ended" };
 const DONE_WORDS = { cancel: "Cancelled.", pause: "It pauses after its present step.", resume: "Resumed." };
 
@@ -18,6 +20,7 @@ class Run {
       onStatus: (status) => {
         setText("live", LIVE_WORDS[status]);
         this.tell("status", status);
+        if (status === "waiting") this.showPart("head"); // a session that is over shows itself
       },
     });
     byId("run").addEventListener("click", (event) => {

@@ -1,6 +1,7 @@
 """`status` and `version`: what answers, and what asks. Knows no single job."""
 
 import importlib.metadata
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -23,18 +24,21 @@ def register(app: typer.Typer) -> None:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Say where the server is, whether it is ready, and how many jobs wait and run. Exit 1 while it is not ready."""
+    """Say where the server is, whether it is ready, what waits, runs and works. Exit 1 while it is not ready."""
     with unroll.Client() as client:
         readiness = client.readiness()
         found: dict[str, object] = {"url": client.url, "is_ready": readiness.is_ready}
         if readiness.is_ready:
             found["queue_depth"] = _count(client.jobs.list(state="queued", limit=MOST_COUNTED))
             found["running_jobs"] = _count(client.jobs.list(state="running", limit=MOST_COUNTED))
+            found["workers"] = dict(Counter(worker.state for worker in client.workers()))
     if as_json:
         print_json({**found, "detail": readiness.detail})
     else:
         checks = readiness.detail.get("checks")
         found["is_ready"] = "yes" if readiness.is_ready else "no"
+        if readiness.is_ready:
+            found["workers"] = _counted(found["workers"])
         for name, value in {**found, **(checks if isinstance(checks, dict) else {})}.items():
             typer.echo(f"{one_line(name).removeprefix('is_').replace('_', ' '):<13} {one_line(value)}")
     if not readiness.is_ready:
@@ -48,6 +52,12 @@ def version(as_json: AsJson = False) -> None:
         print_json({"version": found})
     else:
         typer.echo(found)
+
+
+def _counted(states: object) -> str:
+    """`1 busy, 3 idle`."""
+    counts = sorted(states.items()) if isinstance(states, dict) else []
+    return ", ".join(f"{count} {state}" for state, count in counts) or "none: no dispatcher tells of any"
 
 
 def _count(jobs: "Iterator[JobRecord]") -> int:

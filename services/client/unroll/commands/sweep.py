@@ -1,4 +1,4 @@
-"""`sweep`, `sweeps [list|show|watch|cancel]`: a search for the best values. Knows no default."""
+"""`sweep`, `sweeps [list|show|watch|cancel|delete]`: a search for the best values. Knows no default."""
 
 import importlib
 import json
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     family.command("show")(show)
     family.command("watch")(watch)
     family.command("cancel")(cancel)
+    family.command("delete")(delete)
     app.add_typer(family, name="sweeps")
 
 
@@ -119,7 +120,7 @@ def sweep(
 
 
 def sweeps(context: typer.Context, as_json: AsJson = False) -> None:
-    """List, show, watch or cancel sweeps. `unroll sweep` starts one."""
+    """List, show, watch, cancel or delete sweeps. `unroll sweep` starts one."""
     if context.invoked_subcommand is None:
         list_sweeps(as_json=as_json)
 
@@ -182,6 +183,16 @@ def cancel(sweep: SweepId, as_json: AsJson = False) -> None:
         print_json(dump(found))
     else:
         typer.echo("cancelled, ends with its trials" if found.state == "running" else found.state)
+
+
+def delete(sweep: SweepId, as_json: AsJson = False) -> None:
+    """Delete the record of a sweep that has ended. Its jobs stay."""
+    with unroll.Client() as client:
+        answer = client.sweeps.delete(sweep)
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(sweep)
 
 
 def values_line(parameters: dict[str, Any]) -> str:

@@ -45,6 +45,10 @@ class Sweeps:
         answer = self._transport.request("POST", f"{_path(sweep)}/cancel", is_idempotent=True)
         return self._transport.parse(Sweep, self._transport.decode(answer))
 
+    def delete(self, sweep: str) -> dict[str, Any]:
+        """Delete the record of a sweep that has ended; its jobs stay. Raises NotFoundError, ConflictError."""
+        return self._transport.decode(self._transport.request("DELETE", _path(sweep)))
+
     def watch(
         self,
         sweep: str,

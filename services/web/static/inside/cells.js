@@ -81,16 +81,16 @@ export class CellsView extends View {
     this.gradients.show({
       x: { words: "lag: steps back", short: "lag" },
       y: { words: "gradient norm, of that at lag 0", isLog: true },
-      lines: groups.map((group) => line(group, lags(group.members), ({ gradient }, lag) => (gradient[0] > 0 ? gradient[lag] / gradient[0] : undefined))),
+      lines: groups.map((group) => line(group, lags(group.members), ({ gradient }, lag) => (gradient[0] > 0 ? gradient[lag] / gradient[0] : undefined), geometricMean)),
     });
   }
 }
 
-/** Mean over the members of a group where all have a value, and a band from the lowest to the highest. */
-function line({ name, style, members }, xs, valueAt) {
+/** The middle over the members of a group where all have a value, and a band from the lowest to the highest. */
+function line({ name, style, members }, xs, valueAt, middleOf = mean) {
   const rows = xs.flatMap((x) => {
     const values = members.map((member) => valueAt(member, x));
-    return values.every((value) => value !== undefined) ? [[x, mean(values), ...extent(values)]] : [];
+    return values.every((value) => value !== undefined) ? [[x, middleOf(values), ...extent(values)]] : [];
   });
   return {
     name: `${name}, ${members.length} ${members.length === 1 ? "seed" : "seeds"}`,
@@ -101,6 +101,7 @@ function line({ name, style, members }, xs, valueAt) {
 }
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const geometricMean = (values) => Math.exp(mean(values.map(Math.log))); // the middle of a log axis
 
 function scores(name, members) {
   const bests = members.map(({ best }) => best);

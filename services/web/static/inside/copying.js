@@ -1,5 +1,6 @@
 // How much of what each checkpoint wrote stands in the training text, word for word. Knows Inspections by step.
 
+import { element, written } from "../dom.js";
 import { count, percent, visible } from "../text.js";
 import { Plot } from "./plot.js";
 import { View } from "./view.js";
@@ -41,21 +42,13 @@ export class CopyingView extends View {
   }
 }
 
+/** As `written`, with the passages marked. */
 function marked({ prompt, text, passages }) {
-  const block = document.createElement("pre");
-  block.className = "sample";
-  block.dir = "auto";
-  block.tabIndex = 0;
-  const asked = document.createElement("span");
-  asked.className = "prompt";
-  asked.textContent = visible(prompt);
+  const block = written({ prompt, text: "" });
   const symbols = [...text]; // places count characters, not halves of them
   let at = 0;
-  block.append(asked);
   for (const [begin, end] of passages) {
-    const copied = document.createElement("mark");
-    copied.textContent = visible(symbols.slice(begin, end).join(""));
-    block.append(visible(symbols.slice(at, begin).join("")), copied);
+    block.append(visible(symbols.slice(at, begin).join("")), element("mark", { text: symbols.slice(begin, end).join("") }));
     at = end;
   }
   block.append(visible(symbols.slice(at).join("")));

@@ -23,7 +23,7 @@ export class GradientView extends View {
     });
     const kept = gradient.layers[layer].cell ?? gradient.layers[layer].hidden; // what carries from step to step
     const share = kept[0] > 0 ? kept[lags] / kept[0] : null;
-    this.note.textContent = `Of the ${gradient.answer}, mean over ${gradient.positions.length} places. At lag ${lags} it is ${short(share)} of what it is at lag 0.`;
+    this.note.textContent = `Of the ${gradient.answer}, ${where(gradient.positions)}. At lag ${lags} it is ${short(share)} of what it is at lag 0.`;
     this.tabulate(() => ({ heads: ["Lag", ...lines.map(({ name }) => name)], rows: rowsOf(lines, lags) }));
   }
 }
@@ -34,6 +34,8 @@ function linesOf(hidden, cell, layer, isChosen) {
   if (cell) made.push({ name: `layer ${layer} c`, style: isChosen ? 1 : "quiet", isQuiet: !isChosen, points: points(cell) });
   return made;
 }
+
+const where = (positions) => (positions.length === 1 ? "at the last place" : `mean over ${positions.length} places`);
 
 const rowsOf = (lines, lags) =>
   Array.from({ length: lags + 1 }, (_, lag) => [String(lag), ...lines.map(({ points }) => short(points[lag]?.[1]))]);

@@ -11,8 +11,8 @@ export class WindowLossView extends View {
     this.plot = new Plot(this.body, "Loss by place in the window");
   }
 
-  show({ task, window_loss }) {
-    const nothing = task === "language_model" ? "The text is shorter than two windows: a longer one shows it." : `A network of the task ${task} reads each input from the beginning; nothing is carried.`;
+  show({ task, window_loss }, { tbptt_steps }) {
+    const nothing = task === "language_model" ? `The text is shorter than two windows of ${tbptt_steps}: one of ${2 * tbptt_steps + 1} characters or more shows it.` : `A network of the task ${task} reads each input from the beginning; nothing is carried.`;
     if (!this.has(window_loss ? null : nothing)) return;
     const { carried, fresh, windows } = window_loss;
     const line = (name, style, losses) => ({ name, style, points: losses.map((nats, place) => [place, bitsOf(nats)]) });

@@ -11,6 +11,8 @@ import { Writing } from "./writing.js";
 const ALTERNATIVES = 5;
 const HINT = "Point at a symbol, or walk to one with the arrow keys, to see what else might have come; choose another to go on with it.";
 
+let number = 0; // of the blocks that can be copied
+
 export class Column {
   /** `settings()` reads the form for all columns; `onChange` when another model is named or a task becomes known;
    * `onWritten(entry)` when a text has ended. */
@@ -32,8 +34,10 @@ export class Column {
     this.model.addEventListener("change", () => this.name());
     find(".remove").addEventListener("click", () => onRemove(this));
     find(".go-on").addEventListener("click", () => this.goOn());
-    find(".copy-curl").addEventListener("click", () => this.copy("curl"));
-    find(".copy-python").addEventListener("click", () => this.copy("python"));
+    for (const language of ["curl", "python"]) {
+      find(`pre.${language}`).id = `${language}-${(number += 1)}`;
+      find(`.copy-${language}`).dataset.copy = find(`pre.${language}`).id;
+    }
     this.fork.addEventListener("click", () => this.forkAt(this.pinned ?? this.looked));
     this.code.addEventListener("toggle", () => this.showCode());
   }
@@ -48,6 +52,7 @@ export class Column {
       try {
         const { job, step, bits_per_character } = await getJson(`/v1/models/${encodeURIComponent(model)}`);
         const { spec } = await getJson(`/v1/jobs/${encodeURIComponent(job)}`);
+        if (model !== this.model.value.trim()) return; // another was named meanwhile
         this.task = spec.task;
         const parts = [spec.name ? visible(spec.name) : null, `${spec.model.cell} ${spec.model.hidden_size}x${spec.model.num_layers}`, `step ${step}`];
         if (bits_per_character !== null) parts.push(`${decimals(bits_per_character, 3)} bits per character`);
@@ -56,9 +61,14 @@ export class Column {
         this.refuse(error);
       }
     }
-    this.writes.hidden = this.task !== null && this.task !== "language_model";
+    this.writes.hidden = this.answers;
     this.predict.show(this.task);
     this.onChange();
+  }
+
+  /** Whether the model is known to answer inputs, and not to write on. */
+  get answers() {
+    return this.task !== null && this.task !== "language_model";
   }
 
   get isRunning() {
@@ -101,7 +111,8 @@ export class Column {
     this.running = null;
     this.output.setAttribute("aria-busy", "false");
     this.element.querySelector(".go-on").disabled = !this.writing.symbols.length;
-    this.onWritten({ model: this.model.value, prompt: this.writing.segments[0].prompt, text: this.writing.text() ?? this.writing.written() });
+    const { segments } = this.writing;
+    if (segments.some(({ symbols }) => symbols.length)) this.onWritten({ model: this.model.value, prompt: segments[0].prompt, text: this.writing.text() ?? this.writing.written() });
     this.onChange();
   }
 
@@ -121,8 +132,10 @@ export class Column {
     for await (const choice of choices(request, running.signal)) {
       if (this.running !== running) return;
       const symbols = symbolsOf(choice.logprobs);
+      const isAtEnd = this.output.scrollHeight - this.output.scrollTop - this.output.clientHeight < 4;
       this.writing.add(symbols, choice.state);
       this.text.append(symbols.map(drawn));
+      if (isAtEnd) this.output.scrollTop = this.output.scrollHeight; // who has scrolled back stays there
       this.tell();
     }
   }
@@ -192,22 +205,11 @@ export class Column {
 
   showCode(path, request) {
     if (path) this.asked = { path, call: "models.predict", request, show: "answer.data" };
-    else if (this.task === "language_model" || this.task === null) this.asked = null;
+    else if (!this.answers) this.asked = null;
     if (!this.code.open) return;
     const { path: at, call, request: body, show } = this.codes();
-    this.code.querySelector(".curl").textContent = asCurl(at, body, location.origin);
-    this.code.querySelector(".python").textContent = asPython(call, body, show);
-  }
-
-  async copy(name) {
-    const block = this.code.querySelector(`.${name}`);
-    try {
-      await navigator.clipboard.writeText(block.textContent);
-      this.code.querySelector(".copied").textContent = "Copied.";
-    } catch {
-      getSelection().selectAllChildren(block); // no clipboard without https: the next key press copies
-      this.code.querySelector(".copied").textContent = "Marked: copy it with Ctrl-C.";
-    }
+    this.code.querySelector("pre.curl").textContent = asCurl(at, body, location.origin);
+    this.code.querySelector("pre.python").textContent = asPython(call, body, show);
   }
 }
 

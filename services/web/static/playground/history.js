@@ -1,6 +1,6 @@
 // What was written in this tab, the newest first; the tab forgets it when it is closed. Knows no model.
 
-import { visible } from "../text.js";
+import { element, written } from "../dom.js";
 
 const KEY = "unroll-playground";
 const MOST = 40;
@@ -39,26 +39,13 @@ export class WrittenHistory {
 
   item(entry) {
     const item = document.createElement("li");
-    const head = document.createElement("div");
-    head.className = "written-head";
-    const said = document.createElement("span");
-    said.className = "quiet";
-    said.textContent = `${entry.at} · ${visible(entry.model)}`;
-    const use = document.createElement("button");
+    const head = element("div", { className: "written-head" });
+    const said = element("span", { className: "quiet", text: `${entry.at} · ${entry.model}` });
+    const use = element("button", { className: "plain", text: "Use its prompt and settings" });
     use.type = "button";
-    use.className = "plain";
-    use.textContent = "Use its prompt and settings";
     use.addEventListener("click", () => this.onUse(entry));
     head.append(said, use);
-    const text = document.createElement("pre");
-    text.className = "sample";
-    text.dir = "auto";
-    text.tabIndex = 0;
-    const prompt = document.createElement("span");
-    prompt.className = "prompt";
-    prompt.textContent = visible(entry.prompt);
-    text.append(prompt, visible(entry.text.slice(entry.prompt.length)));
-    item.append(head, text);
+    item.append(head, written({ prompt: entry.prompt, text: entry.text.slice(entry.prompt.length) }));
     return item;
   }
 }

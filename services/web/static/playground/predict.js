@@ -1,6 +1,7 @@
 // The form for models that answer instead of writing on: classify, tag, forecast, regress, translate, generate.
 
 import { send, sentence } from "../api.js";
+import { element } from "../dom.js";
 import { percentage } from "../symbol_detail.js";
 import { decimals, visible } from "../text.js";
 
@@ -18,6 +19,7 @@ const SETTINGS = {
 };
 const MOST_LABELS = 6;
 const DIGITS = 4;
+const MOST_SHOWN = 400; // characters of an input above its answer
 
 export class PredictForm {
   constructor(element, { model, onCode }) {
@@ -86,12 +88,17 @@ function list(line, i) {
 
 function card(input, answer) {
   const card = made("article", "answer");
-  card.append(made("p", "quiet", visible(typeof input === "string" ? input : JSON.stringify(input)).slice(0, 400)));
+  card.append(made("p", "quiet", shown(input).slice(0, MOST_SHOWN)));
   if (answer.tags) card.append(tagged(input, answer.tags));
-  else if (answer.label !== null) card.append(made("p", "answer-head", visible(answer.label)), likelihoods(answer));
+  else if (answer.label !== null) card.append(made("p", "answer-head", answer.label), likelihoods(answer));
   else if (answer.values) card.append(made("p", "answer-head", answer.values.map((value) => decimals(value, DIGITS)).join(", ")));
   else card.append(...(answer.sequences ?? []).map(sequence));
   return card;
+}
+
+function shown(input) {
+  if (typeof input === "string") return input;
+  return input.every((symbol) => typeof symbol === "string") ? input.join(" ") : JSON.stringify(input);
 }
 
 function likelihoods({ label, probabilities }) {
@@ -101,7 +108,7 @@ function likelihoods({ label, probabilities }) {
     const amount = made("span", "amount");
     amount.style.setProperty("--share", probability.toFixed(4));
     const item = made("li", name === label ? "alternative is-it" : "alternative");
-    item.append(made("b", "", visible(name)), amount, made("span", "number", percentage(probability)));
+    item.append(made("b", "", name), amount, made("span", "number", percentage(probability)));
     list.append(item);
   }
   if (ranked.length > MOST_LABELS) list.append(made("li", "quiet", `and ${ranked.length - MOST_LABELS} less likely`));
@@ -113,7 +120,7 @@ function tagged(input, tags) {
   const line = made("p", "tagged");
   for (const [i, symbol] of [...input].entries()) {
     const pair = made("span", "tagged-pair");
-    pair.append(made("span", "", visible(String(symbol))), made("b", "", visible(tags[i] ?? "")));
+    pair.append(made("span", "", String(symbol)), made("b", "", tags[i]));
     line.append(pair);
   }
   return line;
@@ -121,7 +128,7 @@ function tagged(input, tags) {
 
 function sequence({ symbols, text, score }) {
   const isOfWords = symbols.some((symbol) => [...symbol].length > 1);
-  const line = made("p", "sequence", visible(isOfWords ? symbols.join(" ") : text));
+  const line = made("p", "sequence", isOfWords ? symbols.join(" ") : text);
   if (score !== null) line.append(" ", made("span", "quiet", `log-probability ${decimals(score, 3)} a symbol`));
   return line;
 }
@@ -134,9 +141,4 @@ function setting([name, words, value, min, max]) {
   return label;
 }
 
-function made(name, className, text = "") {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  element.textContent = text;
-  return element;
-}
+const made = (tag, className, text = "") => element(tag, { className, text });

@@ -1,6 +1,7 @@
 // The inside of a run: one slider over its checkpoints moves every view; the address keeps what is looked at.
 
 import { sentence } from "./api.js";
+import { byId, setText } from "./dom.js";
 import { CellsView } from "./inside/cells.js";
 import { CopyingView } from "./inside/copying.js";
 import { GatesView } from "./inside/gates.js";
@@ -10,13 +11,11 @@ import { Source } from "./inside/source.js";
 import { SurprisalView } from "./inside/surprisal.js";
 import { UnitsView } from "./inside/units.js";
 import { WindowLossView } from "./inside/window_loss.js";
-import { run, setText } from "./run.js";
+import { run } from "./run.js";
 import { count, decimals, visible } from "./text.js";
 
 const PLAY_MILLISECONDS = 700;
 const MOST_COMPARED = 60; // checkpoints whose samples are drawn at once
-
-const byId = (id) => document.getElementById(id);
 
 class Inside {
   constructor() {
