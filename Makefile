@@ -7,7 +7,7 @@ STAMP := $(VENV)/.set-up
 SYSTEM := chromium curl faketime fonts-dejavu-core iproute2 redis-server prometheus
 TORCH_INDEX := $(if $(UNROLL_TORCH_INDEX),--extra-index-url $(UNROLL_TORCH_INDEX))
 
-.PHONY: demo test check setup setup-system soak bench monitoring up lock
+.PHONY: demo test check reference setup setup-system soak bench monitoring up lock
 
 demo: setup
 	$(BIN)/python -m services.demo
@@ -36,6 +36,11 @@ check: setup
 	$(BIN)/mypy
 	cd services/client && ../../$(BIN)/mypy --strict --config-file= -p unroll
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.generate --check
+
+# What is made from the code: the reference, the types of the client's requests, the half of the client that blocks.
+reference: setup
+	$(BIN)/python -m docs.generate
 
 soak: setup
 	$(BIN)/python -m pytest -m soak

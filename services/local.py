@@ -19,7 +19,13 @@ _DOWN_SECONDS = 60
 
 
 def main() -> None:
-    """The command line; exits as the command says."""
+    """Runs one command; exits as it says."""
+    asked = command_line().parse_args()
+    sys.exit(asked.run(Settings(), asked))
+
+
+def command_line() -> argparse.ArgumentParser:
+    """What can be asked; `run` of what is parsed answers an exit code."""
     parser = argparse.ArgumentParser(prog="unroll", description="The service on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     up_command = commands.add_parser("up", help="start everything and stay; Ctrl-C stops it")
@@ -31,8 +37,7 @@ def main() -> None:
     doctor.add_argument("--queue", action="store_true", help="check what lies in Redis instead")
     doctor.set_defaults(run=lambda settings, asked: (examine_queue if asked.queue else examine)(settings, say))
     operations.add_commands(commands, say)
-    asked = parser.parse_args()
-    sys.exit(asked.run(Settings(), asked))
+    return parser
 
 
 def up(settings: Settings) -> int:

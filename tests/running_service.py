@@ -121,7 +121,7 @@ class Service:
         """The record of the job once it has come to `step`."""
         return wait_for(
             lambda: record if (record := self.job(job_id))["progress"]["step"] >= step else None,
-            60,
+            180,
             lambda: f"{job_id} to reach step {step}: {self.job(job_id)}",
         )
 

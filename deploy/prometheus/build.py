@@ -1,6 +1,6 @@
 """Writes what follows from the declared metrics and the rules: `python -m deploy.prometheus.build`.
 
-The table of metrics in docs/monitoring.md, and the rules as the object that Prometheus' operator reads.
+The table of metrics in docs/how-to/monitoring.md, and the rules as the object that Prometheus' operator reads.
 """
 
 import re
@@ -12,7 +12,7 @@ import yaml
 from services.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "monitoring.md"
+PAGE = ROOT / "docs" / "how-to" / "monitoring.md"
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 MANIFEST = ROOT / "deploy" / "kubernetes" / "components" / "monitoring" / "rules.yaml"
 
@@ -50,7 +50,7 @@ def _alerts() -> str:
         text = re.sub(
             r"\{\{ \$(?:labels\.)?(\w+)[^}]*\}\}", lambda found: found[1].upper(), rule["annotations"]["summary"]
         )
-        lines.append(f"| [{name}](runbooks/{name}.md) | {urgency} | {text} |")
+        lines.append(f"| [{name}](../runbooks/{name}.md) | {urgency} | {text} |")
     return "\n".join(lines) + "\n"
 
 

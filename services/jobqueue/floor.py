@@ -23,7 +23,7 @@ class Occupant(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     job: str
-    share: float = Field(1.0, description="The part of the worker that it has: of a GPU, or as one of several trials trained together.")
+    share: float = Field(1.0, description="The part of the worker that it has: less than 1 beside others.")
 
 
 class Worker(BaseModel):

@@ -7,6 +7,27 @@ import sys
 
 import pytest
 from fake_unroll_server import DONE, JOB, Reply, answer, event, listed, record, refused, stream
+from unroll import UnrollError, errors
+
+
+def test_errors_have_the_codes_of_the_table():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, UnrollError)]
+    assert {kind.__name__: kind.exit_code for kind in kinds} == {
+        "UnrollError": 1,
+        "ConfigurationError": 2,
+        "ServerUnreachableError": 6,
+        "ProtocolError": 1,
+        "WaitTimeoutError": 7,
+        "JobFailedError": 3,
+        "JobCancelledError": 8,
+        "APIError": 1,
+        "AuthenticationError": 4,
+        "NotFoundError": 5,
+        "ConflictError": 1,
+        "InvalidRequestError": 1,
+        "QuotaError": 9,
+        "ServiceUnavailableError": 6,
+    }
 
 
 def test_ready_server_exits_0(server, unroll_command):

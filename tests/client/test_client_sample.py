@@ -71,6 +71,7 @@ def test_sample_json_prints_the_completion_as_the_server_sent_it(server, unroll_
 
 def test_inspect_shows_surprisal_and_gradient_against_lag(server, unroll_command):
     seen = {
+        "task": "language_model",
         "symbols": [
             {"symbol": "a", "surprisal": None, "top": []},
             {"symbol": "\x1b", "surprisal": 2.5, "top": [{"symbol": "b", "probability": 0.75}]},

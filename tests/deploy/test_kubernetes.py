@@ -92,7 +92,7 @@ def test_no_component_and_no_overlay_is_left_out_here_or_in_the_guide(root: Path
     kubernetes = root / "deploy/kubernetes"
     assert sorted(path.name for path in (kubernetes / "components").iterdir()) == sorted(COMPONENTS)
     assert sorted(path.name for path in (kubernetes / "overlays").iterdir()) == sorted(OVERLAYS)
-    guide = (root / "docs/cluster.md").read_text()
+    guide = (root / "docs/how-to/cluster.md").read_text()
     assert [name for name in (*COMPONENTS, *OVERLAYS) if f"`{name}`" not in guide] == []
 
 
@@ -448,7 +448,7 @@ def test_an_image_of_another_registry_reaches_every_pod(rendered: dict[str, Mani
 
 def test_overlay_of_the_guide_renders(root: Path, tmp_path: Path, program: Callable[[str], str]) -> None:
     (text,) = re.findall(
-        r"^ *# my-lab/kustomization.yaml\n(.*?)^ *```", (root / "docs/cluster.md").read_text(), re.M | re.S
+        r"^ *# my-lab/kustomization.yaml\n(.*?)^ *```", (root / "docs/how-to/cluster.md").read_text(), re.M | re.S
     )
     manifests = written(program("kubectl"), root, tmp_path, textwrap.dedent(text))
     assert manifests.get("PersistentVolumeClaim", "storage")["spec"]["storageClassName"] == "nfs"

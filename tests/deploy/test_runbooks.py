@@ -1,4 +1,4 @@
-"""Runbooks and docs/monitoring.md: a page for each alert, and nothing on any of them that does not exist."""
+"""Runbooks and docs/how-to/monitoring.md: a page for each alert, and nothing on any of them that does not exist."""
 
 import argparse
 import re
@@ -21,7 +21,7 @@ from services.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
-ALL_PAGES = [*PAGES, ROOT / "docs" / "monitoring.md"]
+ALL_PAGES = [*PAGES, ROOT / "docs" / "how-to" / "monitoring.md"]
 PROGRAMS = ("unroll", "docker", "kubectl", "promtool", "python3", "curl", "cat", "export")
 NO_TABLES = re.compile(r"^\|.*$", re.MULTILINE)
 
@@ -97,12 +97,12 @@ def test_whatever_is_named_is_there(path: Path) -> None:
 
 def test_tables_of_alerts_and_metrics_are_what_is_declared() -> None:
     """`python -m deploy.prometheus.build` writes them."""
-    text = (ROOT / "docs" / "monitoring.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "monitoring.md").read_text()
     assert text == page(text)
     for metric in METRICS:
         assert text.count(f"| `{metric.name}` | {metric.kind} |") == 1
     for name in alerts(ROOT):
-        assert f"(runbooks/{name}.md)" in text
+        assert f"(../runbooks/{name}.md)" in text
 
 
 def _check_unroll(arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a worker costs Redis: the figures of docs/operations.md, counted and not timed."""
+"""What a worker costs Redis: the figures of docs/how-to/operations.md, counted and not timed."""
 
 import re
 import threading

@@ -51,7 +51,7 @@ def test_no_script_touches_data_of_another_version(scripts: RedisScripts, versio
             work()
         assert str(caught.value) == (
             f"the data in Redis have schema version {version}, this program works with {keys.SCHEMA_VERSION}; "
-            f"{way_out} (docs/operations.md, Upgrade)"
+            f"{way_out} (docs/how-to/operations.md, Upgrade)"
         )
     trainer = ClaimedJob(scripts, held, lease_seconds=0.2)
     with pytest.raises(LeaseLost):  # it stops once its lease is over, as one whose Redis is away

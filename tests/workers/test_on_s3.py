@@ -15,10 +15,11 @@ from services.garbage import collect
 from services.jobqueue.scripts import RedisScripts
 from services.settings import Settings, embedded_socket
 from services.storage import Storage
+from tests.docs.pages import page
 from tests.running_service import Service, running, wait_for
 from tests.s3_server import BUCKET, S3Server
 
-PAGE = (Path(__file__).parents[2] / "docs" / "storage.md").read_text()
+PAGE = page("docs/how-to/storage.md")
 URL = f"s3://{BUCKET}/service/one"
 
 
@@ -81,11 +82,11 @@ def test_service_on_s3_loses_nothing_and_leaves_nothing(
 
 
 def commands_of_the_page(service: Service) -> str:
-    """What the commands of docs/storage.md say."""
+    """What the commands of docs/how-to/storage.md say."""
     url = (service.home / "run" / "url").read_text().strip()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["sh", "-euc", "".join(re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL))],
+        ["sh", "-euc", "".join(step.text for step in PAGE.steps)],
         env={**service.environment, "UNROLL_URL": url, "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -103,5 +104,5 @@ def stored(storage: Storage) -> set[str]:
 
 def test_settings_that_the_page_names_are_there() -> None:
     known = {str(field.validation_alias) for field in Settings.model_fields.values()}
-    named = set(re.findall(r"UNROLL_[A-Z_]+", PAGE))
+    named = set(re.findall(r"UNROLL_[A-Z_]+", PAGE.text))
     assert {"UNROLL_STORAGE", "UNROLL_CACHE", "UNROLL_CACHE_BYTES", "UNROLL_RETENTION_DAYS"} <= named <= known

@@ -1,4 +1,4 @@
-"""Client of an Unroll service: `from unroll import Client`. Knows HTTP alone: no torch, no ray, nothing of the server.
+"""Clients of an Unroll service: `from unroll import Client, AsyncClient`. They know HTTP alone: no torch, no ray.
 
 The names below are imported at their first use, so that the `unroll` command answers before httpx is loaded.
 """
@@ -24,22 +24,45 @@ from unroll.errors import (
 )
 
 if TYPE_CHECKING:
+    from unroll.aio.client import AsyncClient
     from unroll.client import Client
-    from unroll.types import Checkpoint, Completion, Dataset, Event, JobRecord, Metrics, Model
+    from unroll.types import (
+        Checkpoint,
+        Completion,
+        Dataset,
+        Event,
+        Inspection,
+        JobRecord,
+        Metrics,
+        Model,
+        Predictions,
+        Sweep,
+        SweepReport,
+        Trial,
+        Usage,
+    )
 
 _HOMES = {
+    "AsyncClient": "unroll.aio.client",
     "Client": "unroll.client",
     "Checkpoint": "unroll.types",
     "Completion": "unroll.types",
     "Dataset": "unroll.types",
     "Event": "unroll.types",
+    "Inspection": "unroll.types",
     "JobRecord": "unroll.types",
     "Metrics": "unroll.types",
     "Model": "unroll.types",
+    "Predictions": "unroll.types",
+    "Sweep": "unroll.types",
+    "SweepReport": "unroll.types",
+    "Trial": "unroll.types",
+    "Usage": "unroll.types",
 }
 
 __all__ = [
     "APIError",
+    "AsyncClient",
     "AuthenticationError",
     "Checkpoint",
     "Client",
@@ -48,6 +71,7 @@ __all__ = [
     "ConflictError",
     "Dataset",
     "Event",
+    "Inspection",
     "InvalidRequestError",
     "JobCancelledError",
     "JobFailedError",
@@ -55,11 +79,16 @@ __all__ = [
     "Metrics",
     "Model",
     "NotFoundError",
+    "Predictions",
     "ProtocolError",
     "QuotaError",
     "ServerUnreachableError",
     "ServiceUnavailableError",
+    "Sweep",
+    "SweepReport",
+    "Trial",
     "UnrollError",
+    "Usage",
     "WaitTimeoutError",
 ]
 

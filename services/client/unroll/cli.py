@@ -8,15 +8,17 @@ import sys
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from unroll.commands import (
+    answers,
+    compare,
     datasets,
     jobs,
     keys,
     lecture,
     machine,
     models,
+    pull,
     service,
     submit,
     sweep,
@@ -27,12 +29,13 @@ from unroll.commands import (
     webhooks,
 )
 from unroll.errors import UnrollError
+from unroll.help_text import Family
 from unroll.terminal import note
 
 INTERRUPTED = 130
 
 
-class Commands(TyperGroup):
+class Commands(Family):
     """Turns what a command raises into a message on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -45,31 +48,38 @@ class Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from error
 
 
-# Without Rich the help needs a third of the time, and looks the same in a pipe.
 app = typer.Typer(
     name="unroll",
     cls=Commands,
     help="Train, watch and sample recurrent networks on an Unroll server.",
-    epilog="Data goes to stdout, messages to stderr. UNROLL_URL and UNROLL_API_KEY name a server elsewhere.",
+    epilog="""unroll submit book.txt --max-steps 2000 --watch
+unroll sample JOB --prompt "Once upon"
+unroll COMMAND --help""",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-machine.register(app)
-service.register(app)
-submit.register(app)
-sweep.register(app)
-jobs.register(app)
-watch.register(app)
-verify.register(app)
-models.register(app)
-datasets.register(app)
-keys.register(app)
-tenants.register(app)
-usage.register(app)
-webhooks.register(app)
-lecture.register(app)
+# In the order in which the help shows them.
+for commands in (
+    submit,
+    watch,
+    jobs,
+    verify,
+    sweep,
+    answers,
+    models,
+    compare,
+    pull,
+    lecture,
+    datasets,
+    service,
+    machine,
+    keys,
+    tenants,
+    usage,
+    webhooks,
+):
+    commands.register(app)
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
 """The client: one object, its resources. Knows where the server is and what it offers, not how it is spoken to."""
 
+# Written by `make reference` from unroll/aio/client.py; change it there.
+
 import datetime as dt
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from unroll.connection import find_connection
 from unroll.resources.completions import Completions
@@ -14,19 +16,9 @@ from unroll.resources.keys import Keys
 from unroll.resources.models import Models
 from unroll.resources.sweeps import Sweeps
 from unroll.resources.tenants import Tenants
-from unroll.resources.usage import read_usage
 from unroll.resources.webhooks import Webhooks
-from unroll.resources.workers import list_workers, read_line
 from unroll.transport import Transport
-from unroll.types import Line, Usage, Worker
-
-
-@dataclass(frozen=True)
-class Readiness:
-    """Whether the server takes work, and what it says about itself."""
-
-    is_ready: bool
-    detail: dict[str, Any]
+from unroll.types import Line, Readiness, Usage, Worker
 
 
 class Client:
@@ -61,15 +53,16 @@ class Client:
 
         Without them: the last 30 days. Raises InvalidRequestError where `end` is before `start`, or far behind it.
         """
-        return read_usage(self._transport, start, end)
+        params = {name: day and day.isoformat() for name, day in (("start", start), ("end", end))}
+        return self._transport.ask(Usage, "GET", "/v1/usage", params=params)
 
-    def workers(self) -> list[Worker]:
-        """Every worker and who is there; none while no dispatcher runs."""
-        return list_workers(self._transport)
+    def workers(self) -> Iterator[Worker]:
+        """Every worker by host, and who is there; none while no dispatcher runs."""
+        return self._transport.pages(Worker, "/v1/workers")
 
     def queue(self) -> Line:
         """Unfinished jobs: which wait, for what and how long, which run. With scope admin those of all tenants."""
-        return read_line(self._transport)
+        return self._transport.ask(Line, "GET", "/v1/queue")
 
     def readiness(self) -> Readiness:
         """Whether the server is ready for work. Raises ServerUnreachableError where there is none."""

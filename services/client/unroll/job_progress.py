@@ -1,5 +1,6 @@
 """The newest of everything that a job's events told. Knows no view and no server."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +33,8 @@ class JobProgress:
     latest: dict[str, Any] = field(default_factory=dict)
     texts: list[tuple[str, str]] = field(default_factory=list)
     text_step: int | None = None
-    bits: list[float] = field(default_factory=list)
+    training: list[tuple[float, float]] = field(default_factory=list)
+    validation: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.state = self.record.state
@@ -71,11 +73,21 @@ class JobProgress:
         self.latest.update({name: data.get(name) for name in _FIELDS})
         scores = {name: data[name] for name in _SCORES if data.get(name) is not None}
         self.latest.update(scores)
-        if "bits_per_character" in scores:
-            self.bits.append(float(scores["bits_per_character"]))
+        step = data.get("step")
+        for curve, name in ((self.training, "train_loss"), (self.validation, "validation_loss")):
+            if step is not None and data.get(name) is not None:
+                _put(curve, float(step), float(data[name]))
 
     def _apply_checkpoint(self, data: dict[str, Any]) -> None:
         samples = [sample for sample in data.get("samples") or [] if isinstance(sample, dict)]
         if samples:
             self.texts = [(str(sample.get("prompt") or ""), str(sample.get("text") or "")) for sample in samples]
             self.text_step = data.get("step")
+
+
+def _put(curve: list[tuple[float, float]], step: float, loss: float) -> None:
+    """A run that began again at a checkpoint supersedes what its predecessor did beyond it."""
+    while curve and curve[-1][0] >= step:
+        curve.pop()
+    if math.isfinite(loss):
+        curve.append((step, loss))

@@ -1,5 +1,6 @@
 """A watched job as lines, for pipes and logs: plain words, or the events as JSON Lines. Knows no colour."""
 
+from collections.abc import Callable
 from typing import Self
 
 import typer
@@ -13,7 +14,8 @@ from unroll.types import Event, QueuePlace
 class LinesView:
     """A line for each state, validation, checkpoint and message."""
 
-    def __init__(self, progress: JobProgress) -> None:
+    def __init__(self, progress: JobProgress, say: Callable[[str], None] = typer.echo) -> None:
+        self._say = say
         self._progress = progress
         self._queued: tuple[str | None, QueuePlace | None] | None = None
 
@@ -27,7 +29,7 @@ class LinesView:
         progress = self._progress
         place = progress.queue and progress.queue.model_copy(update={"eta_seconds": None})
         if progress.state == "queued" and (progress.reason, place) != self._queued:
-            typer.echo(state_line(progress))
+            self._say(state_line(progress))
             self._queued = (progress.reason, place)
 
     def show(self, event: Event) -> None:
@@ -36,16 +38,16 @@ class LinesView:
             self.refresh()
         elif event.type == "state":
             self._queued = None
-            typer.echo(state_line(progress))
+            self._say(state_line(progress))
         elif event.type == "metrics" and data.get("validation_loss") is not None:
-            typer.echo(validation_line(progress))
+            self._say(validation_line(progress))
         elif event.type == "checkpoint":
-            typer.echo(f"checkpoint {one_line(data.get('model'))}")
+            self._say(f"checkpoint {one_line(data.get('model'))}")
             for prompt, text in progress.texts if data.get("samples") else []:
                 for line in visible(prompt + text).split("\n"):
-                    typer.echo(f"  | {line}")
+                    self._say(f"  | {line}")
         elif event.type == "message":
-            typer.echo(f"{one_line(data.get('level') or 'message')} {one_line(data.get('text'))}")
+            self._say(f"{one_line(data.get('level') or 'message')} {one_line(data.get('text'))}")
 
 
 class JsonLinesView:

@@ -1,7 +1,5 @@
 """A watched job on a terminal, redrawn in place with Rich. Knows no server; every text in it is made visible first."""
 
-import os
-import sys
 from typing import Self
 
 from rich.console import Console, Group
@@ -13,17 +11,14 @@ from rich.text import Text
 
 from unroll.job_progress import JobProgress
 from unroll.line_views import state_line
+from unroll.plot_view import COLOURS as CURVE_COLOURS
+from unroll.plot_view import draw as draw_curves
 from unroll.terminal import duration, number, one_line, visible
 from unroll.types import Event
 
 TEXT_LINES = 12
-_COLOURS = {"running": "green", "succeeded": "green", "failed": "red", "cancelled": "yellow"}
-_BLOCKS = "▁▂▃▄▅▆▇█"
-
-
-def is_live_terminal() -> bool:
-    """Whether stdout is a terminal that can be redrawn."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+COLOURS = {"running": "green", "succeeded": "green", "failed": "red", "cancelled": "yellow"}
+PLOT_HEIGHT = 6
 
 
 class LiveView:
@@ -50,12 +45,14 @@ class LiveView:
             self.console.print(Text(one_line(said), style="yellow"))
 
     def _draw(self) -> Group:
-        return draw(self._progress)
+        return draw(self._progress, self.console.width)
 
 
-def draw(progress: JobProgress) -> Group:
+def draw(progress: JobProgress, width: int = 80) -> Group:
     """The picture of one moment."""
-    parts: list[Text | Table | Panel] = [_title(progress), _bar(progress), _numbers(progress)]
+    parts: list[Text | Table | Panel | Group] = [_title(progress), _bar(progress), _numbers(progress)]
+    if curves := draw_curves([progress.training, progress.validation], width, PLOT_HEIGHT):
+        parts.append(curves)
     if progress.texts:
         parts.append(_written(progress))
     return Group(*parts)
@@ -68,7 +65,7 @@ def _title(progress: JobProgress) -> Text:
     return Text.assemble(
         (one_line(spec.name or progress.record.id), "bold"),
         f"  {one_line(shape)}  ",
-        (state_line(progress), _COLOURS.get(progress.state, "cyan")),
+        (state_line(progress), COLOURS.get(progress.state, "cyan")),
         overflow="ellipsis",
         no_wrap=True,
     )
@@ -89,11 +86,10 @@ def _numbers(progress: JobProgress) -> Table:
     now = progress.latest
     row = Table.grid(padding=(0, 3))
     row.add_row(
-        Text(f"train loss {number(now.get('train_loss'))}"),
-        Text(f"validation loss {number(now.get('validation_loss'))}"),
+        Text(f"train loss {number(now.get('train_loss'))}", style=CURVE_COLOURS[0]),
+        Text(f"validation loss {number(now.get('validation_loss'))}", style=CURVE_COLOURS[1]),
         Text(f"{number(now.get('bits_per_character'))} bits/char", style="bold"),
         Text(f"{number(now.get('characters_per_second'), 0)} chars/s"),
-        Text(_spark(progress.bits[-24:])),
     )
     return row
 
@@ -103,11 +99,3 @@ def _written(progress: JobProgress) -> Panel:
     lines = visible(text).split("\n")
     shown = Text.assemble((visible(prompt), "dim"), "\n".join(lines[:TEXT_LINES]))
     return Panel(shown, title=Text(f"what it writes at step {progress.text_step}"), title_align="left")
-
-
-def _spark(values: list[float]) -> str:
-    if len(values) < 2:
-        return ""
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-    return "".join(_BLOCKS[int((value - low) / span * (len(_BLOCKS) - 1))] for value in values)

@@ -1,53 +1,25 @@
-"""Server-sent events: bytes -> events, and a stream that comes back after a lost connection. Knows no job.
+"""A stream of server-sent events that comes back after a lost connection. Knows no job."""
 
-Format: https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6.
-"""
+# Written by `make reference` from unroll/aio/sse.py; change it there.
 
-import re
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
 
+from unroll.answers import backoff_seconds
 from unroll.errors import ServerUnreachableError, ServiceUnavailableError, WaitTimeoutError
-from unroll.transport import Transport, backoff_seconds
+from unroll.frames import DONE, ERROR, FrameParser, ServerSentEvent
+from unroll.transport import Transport
 
-DONE = "[DONE]"
-ERROR = "error"  # the type of the event with which a server that cannot go on ends a stream
 SILENCE_SECONDS = 60.0
-
-# Not str.splitlines: it also breaks at U+2028 and the like, which JSON may hold as they are.
-# A carriage return at the very end waits for the next byte, which may be its line feed.
-_LINE_END = re.compile(rb"\r\n|\n|\r(?=[^\n])")
-
-
-@dataclass(frozen=True)
-class ServerSentEvent:
-    """One event. `id` is None where the frame carried none."""
-
-    data: str
-    event: str = "message"
-    id: str | None = None
 
 
 def parse(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent | None]:
     """The events in a body, however it is cut; None for each comment (a keep-alive). A cut-off event is dropped."""
-    data: list[str] = []
-    kind, identity = "message", None
-    for line in _lines(chunks):
-        if not line:
-            if data:
-                yield ServerSentEvent("\n".join(data), kind, identity)
-            data, kind, identity = [], "message", None
-            continue
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "":
-            yield None
-        elif name == "data":
-            data.append(value)
-        elif name == "event":
-            kind = value
-        elif name == "id" and "\0" not in value:
-            identity = value
+    parser = FrameParser()
+    for chunk in chunks:
+        for event in parser.feed(chunk):
+            yield event
+    for event in parser.close():
+        yield event
 
 
 def follow(
@@ -103,13 +75,3 @@ def _allowed_silence(transport: Transport, deadline: float | None, timeout_secon
     if left <= 0:
         raise WaitTimeoutError(f"still not finished after {timeout_seconds:g} s")
     return min(SILENCE_SECONDS, left)
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    buffer = b""
-    for chunk in chunks:
-        *lines, buffer = _LINE_END.split(buffer + chunk)
-        for line in lines:
-            yield line.decode("utf-8", "replace")
-    if buffer.endswith(b"\r"):
-        yield buffer[:-1].decode("utf-8", "replace")

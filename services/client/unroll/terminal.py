@@ -1,6 +1,7 @@
 """What may reach a terminal: hostile text made visible, plain tables, JSON. Knows no resource and loads no Rich."""
 
 import json
+import os
 import sys
 import time
 import unicodedata
@@ -31,6 +32,11 @@ def one_line(value: object) -> str:
 
 def is_interactive() -> bool:
     return sys.stdout.isatty()
+
+
+def is_live_terminal() -> bool:
+    """Whether stdout is a terminal that can be redrawn."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
 def note(message: str) -> None:

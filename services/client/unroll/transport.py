@@ -1,27 +1,24 @@
-"""One HTTP conversation: keys, time limits, retries, refusals turned into errors. Knows no resource."""
+"""One HTTP conversation: keys, time limits, retries. Knows no resource, and not what an answer means."""
 
-import random
-import re
+# Written by `make reference` from unroll/aio/transport.py; change it there.
+
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, Any, TypeVar
+from typing import Any
 
 import httpx
-from pydantic import BaseModel, ValidationError
 
+from unroll import net
+from unroll.answers import Answer, backoff_seconds, decoded, delay_seconds, named, parsed, refused
 from unroll.connection import Connection
-from unroll.errors import NotFoundError, ProtocolError, ServerUnreachableError, refusal
-
-Answer = TypeVar("Answer", bound=BaseModel)
+from unroll.errors import ServerUnreachableError
 
 CONNECT_SECONDS = 5.0
-LONGEST_DELAY_SECONDS = 30.0
-LONGEST_RATE_LIMIT_SECONDS = 10.0
 PAGE = 100
-TOO_MANY_REQUESTS = 429
-_TRY_AGAIN = frozenset({502, 503, 504})
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+
+# A body that can be sent again is bytes, or a function that begins it anew.
+Body = bytes | Callable[[], Iterator[bytes]]
 
 
 class Transport:
@@ -35,14 +32,14 @@ class Transport:
         *,
         timeout_seconds: float = 60.0,
         max_retries: int = 3,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = connection.url
-        self.sleep, self.clock = sleep, clock
+        self.sleep, self.clock = sleep or net.sleep, clock
         self._max_retries = max_retries
         self._timeout_seconds = timeout_seconds
-        self._http = httpx.Client(
+        self._http = net.HttpClient(
             base_url=connection.url,
             headers={"Authorization": f"Bearer {connection.api_key}", "User-Agent": "unroll-client"},
             trust_env=not connection.is_loopback,  # a proxy from the environment cannot reach this machine's loopback
@@ -58,7 +55,7 @@ class Transport:
         *,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
-        content: bytes | IO[bytes] | Iterator[bytes] | None = None,
+        content: Body | None = None,
         headers: Mapping[str, str] | None = None,
         is_idempotent: bool = False,
         timeout_seconds: float | None = None,
@@ -74,9 +71,9 @@ class Transport:
                 response = self._http.request(
                     method,
                     path,
-                    params=_named(params),
+                    params=named(params),
                     json=json,
-                    content=content,
+                    content=content() if callable(content) else content,
                     headers=headers,
                     timeout=self._timeout(timeout_seconds),
                 )
@@ -87,9 +84,9 @@ class Transport:
                 continue
             if response.is_success:
                 return response
-            delay = _delay_seconds(response, attempt)
+            delay = delay_seconds(response, attempt)
             if is_last or delay is None:
-                raise _refused(response)
+                raise refused(response)
             self.sleep(delay)
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -109,18 +106,28 @@ class Transport:
         *,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
+        is_idempotent: bool = False,
         timeout_seconds: float | None = None,
     ) -> Iterator[Iterator[bytes]]:
-        """The body of a 2xx answer as it comes. Raises as `request` does, also in mid-body; never tries again."""
+        """The body of a 2xx answer as it comes. Raises as `request` does, also in mid-body.
+
+        What is idempotent is asked for again where the server refuses for a while, but never once a body has begun.
+        """
         timeout = self._timeout(timeout_seconds)
-        try:
-            with self._http.stream(method, path, json=json, headers=headers, timeout=timeout) as response:
-                if not response.is_success:
+        tries = self._max_retries + 1 if is_idempotent else 1
+        for attempt in range(tries):
+            try:
+                with self._http.stream(method, path, json=json, headers=headers, timeout=timeout) as response:
+                    if response.is_success:
+                        yield response.iter_bytes()
+                        return
                     response.read()
-                    raise _refused(response)
-                yield response.iter_bytes()
-        except httpx.RequestError as error:
-            raise self._unreachable(error) from error
+            except httpx.RequestError as error:
+                raise self._unreachable(error) from error
+            delay = delay_seconds(response, attempt)
+            if attempt == tries - 1 or delay is None:
+                raise refused(response)
+            self.sleep(delay)
 
     def pages(
         self, kind: type[Answer], path: str, params: Mapping[str, Any] | None = None, *, limit: int | None = None
@@ -129,10 +136,10 @@ class Transport:
         left, after = limit, None
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            page = self.request("GET", path, params={**(params or {}), "limit": size, "after": after})
-            body = self.decode(page)
+            body = decoded(self.request("GET", path, params={**(params or {}), "limit": size, "after": after}))
             items = body.get("data", [])
-            yield from (self.parse(kind, item) for item in items[:left])
+            for item in items[:left]:
+                yield parsed(kind, item, self.url)
             left = None if left is None else left - len(items)
             last = body.get("last_id")
             # An empty page may have a next one: a page of models is one of jobs that may have none.
@@ -140,56 +147,22 @@ class Transport:
                 return
             after = last
 
-    def parse(self, kind: type[Answer], value: Any) -> Answer:
-        """`value` as `kind`. Raises ProtocolError where it is none."""
-        try:
-            return kind.model_validate(value)
-        except ValidationError as error:
-            raise ProtocolError(f"{self.url} answered something that is no {kind.__name__}: {error}") from error
+    def page(self, kind: type[Answer], path: str, params: Mapping[str, Any]) -> Iterator[Answer]:
+        """The items of a list that comes whole."""
+        for item in decoded(self.request("GET", path, params=params)).get("data", []):
+            yield parsed(kind, item, self.url)
 
-    def decode(self, response: httpx.Response) -> dict[str, Any]:
-        """The JSON object in an answer. Raises ProtocolError where there is none."""
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
-            raise ProtocolError(f"{response.url} did not answer a JSON object; is this an Unroll server?")
-        return body
+    def ask(self, kind: type[Answer], method: str, path: str, **how: Any) -> Answer:
+        """The answer to `request`, as `kind`. Raises as it does, and ProtocolError where the answer is no `kind`."""
+        return parsed(kind, decoded(self.request(method, path, **how)), self.url)
+
+    def ask_plain(self, method: str, path: str, **how: Any) -> dict[str, Any]:
+        """The answer to `request`, as the object that it is."""
+        return decoded(self.request(method, path, **how))
 
     def _timeout(self, seconds: float | None) -> httpx.Timeout:
-        return httpx.Timeout(seconds or self._timeout_seconds, connect=CONNECT_SECONDS)
+        seconds = seconds or self._timeout_seconds
+        return httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
     def _unreachable(self, error: httpx.RequestError) -> ServerUnreachableError:
         return ServerUnreachableError(f"{self.url} does not answer: {error or type(error).__name__}")
-
-
-def identifier(kind: str, value: str) -> str:
-    """`value`, safe as one segment of a path. Raises NotFoundError where it cannot be an id of anything."""
-    if not _IDENTIFIER.fullmatch(value):
-        raise NotFoundError(f"no {kind} {value!r}")
-    return value
-
-
-def backoff_seconds(attempt: int) -> float:
-    """0.25, 0.5, 1, 2, 2, ... seconds, spread so that many clients do not come back at once."""
-    return float(min(0.25 * 2**attempt, 2.0) * random.uniform(0.75, 1.25))
-
-
-def _delay_seconds(response: httpx.Response, attempt: int) -> float | None:
-    """How long to wait before asking again; None where that would not help."""
-    header = response.headers.get("Retry-After", "")
-    asked = float(header) if header.isascii() and header.isdigit() else None
-    if response.status_code == TOO_MANY_REQUESTS:
-        return asked if asked is not None and asked <= LONGEST_RATE_LIMIT_SECONDS else None
-    if response.status_code in _TRY_AGAIN:
-        return backoff_seconds(attempt) if asked is None else min(asked, LONGEST_DELAY_SECONDS)
-    return None
-
-
-def _refused(response: httpx.Response) -> Exception:
-    return refusal(response.status_code, response.content, response.headers.get("x-request-id"))
-
-
-def _named(params: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (params or {}).items() if value is not None}

@@ -1,6 +1,7 @@
 """What the server answers, as values. Knows no HTTP; unknown fields are kept, so that a newer server does no harm."""
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -53,14 +54,20 @@ class JobError(_Answer):
 class JobSpec(_Answer):
     """What was asked for, with every default resolved by the server; empty where its record was altered."""
 
+    task: str = "language_model"
     dataset: str = ""
+    validation_dataset: str | None = None
     name: str | None = None
     init_from: str | None = None
     retry_of: str | None = None
+    verify_of: str | None = None
     model: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
     resources: dict[str, Any] = Field(default_factory=dict)
     priority: int | None = None
+    timeout_seconds: float | None = None
+    max_attempts: int | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
 
 
 class JobRecord(_Answer):
@@ -70,6 +77,7 @@ class JobRecord(_Answer):
     object: str = "job"
     state: str
     spec: JobSpec
+    tenant: str | None = None
     created_at: float
     started_at: float | None = None
     finished_at: float | None = None
@@ -78,12 +86,14 @@ class JobRecord(_Answer):
     progress: Progress = Progress()
     last: Scores | None = None
     best: Scores | None = None
+    primary_metric: str = "validation_loss"
     queue: QueuePlace | None = None
     error: JobError | None = None
     warnings: list[str] = Field(default_factory=list)
     placement: dict[str, Any] | None = None
     parameters_sha256: str | None = None
     cancel_requested: bool = False
+    trial: dict[str, Any] | None = None
 
     @field_validator("spec", mode="before")
     @classmethod
@@ -102,6 +112,7 @@ class Sweep(_Answer):
     object: str = "sweep"
     state: str
     spec: dict[str, Any] | None = None
+    tenant: str | None = None
     created_at: float
     finished_at: float | None = None
     num_trials: int = 0
@@ -293,6 +304,7 @@ class Checkpoint(_Answer):
     train_loss: float | None = None
     validation_loss: float | None = None
     bits_per_character: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
     num_bytes: int = 0
     parameters_sha256: str | None = None
     is_best: bool = False
@@ -313,6 +325,12 @@ class Dataset(_Answer):
     uses: int = 0
 
 
+class Preview(_Answer):
+    """The beginning of a data set's file."""
+
+    text: str
+
+
 class Event(_Answer):
     """One thing that happened to a job: state, metrics, checkpoint or message. `data` depends on `type`."""
 
@@ -324,12 +342,18 @@ class Event(_Answer):
 
 
 class Model(_Answer):
-    """A model that can be sampled: `<job>` (its best), `<job>:latest`, `<job>:step-800`."""
+    """A model that can be sampled: `<job>` (its best), `<job>:latest`, `<job>:step-800`, or an alias of one."""
 
     id: str
     object: str = "model"
     created: float | None = None
     owned_by: str | None = None
+    alias_of: str | None = None
+    job: str | None = None
+    step: int | None = None
+    validation_loss: float | None = None
+    bits_per_character: float | None = None
+    parameters_sha256: str | None = None
 
 
 class LogProbs(_Answer):
@@ -377,7 +401,28 @@ class Prediction(_Answer):
 class Predictions(_Answer):
     """One prediction for each input, in their order."""
 
+    object: str = "list"
     model: str | None = None
     task: str | None = None
     data: list[Prediction] = Field(default_factory=list)
     system_fingerprint: str | None = None
+
+
+class Inspection(_Answer):
+    """One text or input seen from inside; parts that a task does not have are None or empty."""
+
+    task: str
+    tbptt_steps: int | None = None
+    symbols: list[dict[str, Any]] = Field(default_factory=list)
+    layers: list[dict[str, Any]] = Field(default_factory=list)
+    units: list[dict[str, Any]] = Field(default_factory=list)
+    gradient: dict[str, Any] | None = None
+    window_loss: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether the server takes work, and what it says about itself."""
+
+    is_ready: bool
+    detail: dict[str, Any]

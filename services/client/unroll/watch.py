@@ -7,9 +7,9 @@ from unroll.client import Client
 from unroll.errors import NotFoundError, ServerUnreachableError, ServiceUnavailableError
 from unroll.job_progress import JobProgress
 from unroll.line_views import JsonLinesView, LinesView
-from unroll.live_view import LiveView, is_live_terminal
-from unroll.resources.jobs import succeeded
-from unroll.terminal import duration, note, number
+from unroll.live_view import LiveView
+from unroll.outcomes import succeeded
+from unroll.terminal import duration, is_live_terminal, note, number
 from unroll.types import Event, JobRecord
 
 

@@ -11,9 +11,8 @@ from rich.text import Text
 
 from unroll.client import Client
 from unroll.commands.sweep import trial_state, values_line
-from unroll.live_view import is_live_terminal
-from unroll.resources.sweeps import succeeded
-from unroll.terminal import dump, note, number, one_line, print_json
+from unroll.outcomes import sweep_succeeded
+from unroll.terminal import dump, is_live_terminal, note, number, one_line, print_json
 from unroll.types import SweepReport, Trial
 
 MOST_ROWS = 20
@@ -38,7 +37,7 @@ def run(client: Client, sweep: str, *, as_json: bool = False, timeout_seconds: f
     finally:
         view.close()
     assert report is not None
-    succeeded(report)
+    sweep_succeeded(report)
     if report.warning:
         note(f"warning: {report.warning}")
     if not as_json and report.best:

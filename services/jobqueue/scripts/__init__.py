@@ -91,5 +91,5 @@ def _mismatch(found: str) -> SchemaMismatch:
     way_out = "a version of Unroll that brings them up to date" if is_older else "the version of Unroll that wrote them"
     return SchemaMismatch(
         f"the data in Redis have schema version {found}, this program works with {SCHEMA_VERSION}; "
-        f"run {way_out} (docs/operations.md, Upgrade)"
+        f"run {way_out} (docs/how-to/operations.md, Upgrade)"
     )

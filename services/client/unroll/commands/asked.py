@@ -17,7 +17,7 @@ _DATASET_ID = re.compile(r"ds-[0-9a-f]{32}")
 
 def dataset_of(client: "unroll.Client", source: str, of_file: dict[str, str]) -> str:
     """The id of a data set: `source`, or the file that it names, uploaded with the options `of_file`."""
-    if _DATASET_ID.fullmatch(source):
+    if is_dataset_id(source):
         for option in of_file:
             raise typer.BadParameter(f"{source} has its {option} already", param_hint=f"--{option}")
         return source
@@ -26,6 +26,10 @@ def dataset_of(client: "unroll.Client", source: str, of_file: dict[str, str]) ->
     if not os.path.exists(source):
         raise typer.BadParameter(f"{source!r} is neither a file nor the id of a data set", param_hint="FILE|DATASET")
     return client.datasets.upload(source, **of_file).id
+
+
+def is_dataset_id(text: str) -> bool:
+    return _DATASET_ID.fullmatch(text) is not None
 
 
 def read_spec(path: Path | None) -> dict[str, Any]:
@@ -51,6 +55,14 @@ def setting(text: str) -> tuple[str, Any]:
     except ValueError as error:
         hint = f"{value!r} is no JSON; a string is written {field}='{json.dumps(value)}'"
         raise typer.BadParameter(hint, param_hint="--set") from error
+
+
+def pair(text: str) -> tuple[str, str]:
+    """`a=b=c` -> ("a", "b=c")."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--metadata")
+    return key, value
 
 
 def put(body: dict[str, Any], field: str, value: Any) -> None:

@@ -6,23 +6,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import unroll
-from unroll.commands.service import AsJson
+from unroll.commands.arguments import AsJson, DatasetId
+from unroll.help_text import DATA, add_command, add_family
 from unroll.terminal import dump, moment, one_line, print_json, print_table
 
 if TYPE_CHECKING:
     from unroll.types import Dataset
 
-DatasetId = Annotated[str, typer.Argument(metavar="DATASET", show_default=False)]
-
 
 def register(app: typer.Typer) -> None:
-    family = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
-    family.callback()(datasets)
-    family.command("list")(list_datasets)
-    family.command("upload")(upload)
-    family.command("show")(show)
-    family.command("delete")(delete)
-    app.add_typer(family, name="datasets")
+    family = add_family(
+        app, "datasets", datasets, panel=DATA, examples=("unroll datasets", "unroll datasets upload book.txt")
+    )
+    add_command(family, "list", list_datasets, examples=("unroll datasets list --json",))
+    add_command(
+        family,
+        "upload",
+        upload,
+        examples=(
+            "unroll datasets upload book.txt",
+            "unroll datasets upload weather.csv --kind series --target temp_max",
+            "zcat book.txt.gz | unroll datasets upload - --name book",
+        ),
+    )
+    add_command(family, "show", show, examples=("unroll datasets show ds-5f0c...",))
+    add_command(family, "delete", delete, examples=("unroll datasets delete ds-5f0c...",))
 
 
 def datasets(context: typer.Context, as_json: AsJson = False) -> None:

@@ -1,13 +1,17 @@
-"""`jobs`, `jobs show`, `logs`, `cancel`, `pause`, `resume`: looks at jobs, steers them. Knows no live view."""
+"""`jobs [show|delete]`, `logs`, `cancel`, `pause`, `resume`: looks at jobs, steers them. Knows no live view."""
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import unroll
-from unroll.commands.service import AsJson
+from unroll.commands.arguments import AsJson, JobId
+from unroll.commands.asked import pair
+from unroll.completion import STATES, among
+from unroll.help_text import JOBS, add_command, add_family
 from unroll.queue_words import waits
 from unroll.terminal import (
     dump,
@@ -25,25 +29,35 @@ from unroll.terminal import (
 if TYPE_CHECKING:
     from unroll.types import JobRecord
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", show_default=False)]
 SECONDS_BETWEEN_LOGS = 1.0
 
 
 def register(app: typer.Typer) -> None:
-    family = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
-    family.callback()(list_jobs)
-    family.command("show")(show)
-    app.add_typer(family, name="jobs")
-    app.command("logs")(logs)
-    app.command("cancel")(cancel)
-    app.command("pause")(pause)
-    app.command("resume")(resume)
+    examples = (
+        "unroll jobs --state running",
+        "unroll jobs --metadata experiment=dropout --json",
+    )
+    family = add_family(app, "jobs", list_jobs, panel=JOBS, examples=examples)
+    add_command(family, "show", show, examples=("unroll jobs show job-7c1e...",))
+    add_command(family, "delete", delete, examples=("unroll jobs delete job-7c1e...",))
+    logs_examples = ("unroll logs job-7c1e...", "unroll logs job-7c1e... --follow")
+    add_command(app, "logs", logs, panel=JOBS, examples=logs_examples)
+    add_command(app, "cancel", cancel, panel=JOBS, examples=("unroll cancel job-7c1e...",))
+    add_command(app, "pause", pause, panel=JOBS, examples=("unroll pause job-7c1e...",))
+    add_command(app, "resume", resume, panel=JOBS, examples=("unroll resume job-7c1e...",))
 
 
 def list_jobs(
     context: typer.Context,
     state: Annotated[
-        str | None, typer.Option(help="queued, running, pausing, paused, succeeded, failed or cancelled.")
+        str | None,
+        typer.Option(
+            help="queued, running, pausing, paused, succeeded, failed or cancelled.", autocompletion=among(*STATES)
+        ),
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("--metadata", metavar="KEY=VALUE", help="Those that carry this pair; repeatable."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Print at most so many.")] = 20,
     as_json: AsJson = False,
@@ -52,7 +66,7 @@ def list_jobs(
     if context.invoked_subcommand is not None:
         return
     with unroll.Client() as client:
-        records = list(client.jobs.list(state=state, limit=limit))
+        records = list(client.jobs.list(state=state, metadata=dict(map(pair, metadata or [])), limit=limit))
     if as_json:
         print_json([dump(record) for record in records])
         return
@@ -79,21 +93,24 @@ def show(job: JobId, as_json: AsJson = False) -> None:
 
 
 def logs(
-    job: JobId, follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False
+    job: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each line as one of JSON Lines.")] = False,
 ) -> None:
     """Print a job's log."""
+    show = _print_lines if as_json else _print_log
     with unroll.Client() as client:
         seen = client.jobs.logs(job)
-        _print_log(seen)
+        show(seen)
         if not follow:
             return
         fetched = time.monotonic()
         with closing(client.jobs.watch(job, on_outage=note)) as events:
             for _ in events:
                 if time.monotonic() - fetched >= SECONDS_BETWEEN_LOGS:
-                    seen = _print_new(seen, client.jobs.logs(job))
+                    seen = _print_new(seen, client.jobs.logs(job), show)
                     fetched = time.monotonic()
-        _print_new(seen, client.jobs.logs(job))
+        _print_new(seen, client.jobs.logs(job), show)
 
 
 def cancel(job: JobId, as_json: AsJson = False) -> None:
@@ -125,6 +142,16 @@ def resume(job: JobId, as_json: AsJson = False) -> None:
         print_json(dump(record))
         return
     typer.echo(record.state)
+
+
+def delete(job: JobId, as_json: AsJson = False) -> None:
+    """Delete a job that has ended, with its checkpoints, history and log."""
+    with unroll.Client() as client:
+        answer = client.jobs.delete(job)
+    if as_json:
+        print_json(answer)
+    else:
+        note(f"{job} is deleted")
 
 
 def _row(record: "JobRecord") -> tuple[object, ...]:
@@ -163,13 +190,18 @@ def _facts(record: "JobRecord") -> list[tuple[str, Any]]:
     return facts
 
 
-def _print_new(seen: str, text: str) -> str:
+def _print_new(seen: str, text: str, show: Callable[[str], None]) -> str:
     # The server may have dropped the head of a long log: `text` then starts somewhere within what was seen.
     places = (place for place in range(len(seen)) if text.startswith(seen[place : place + 64]))
     start = next((place for place in places if text.startswith(seen[place:])), len(seen))
-    _print_log(text[len(seen) - start :])
+    show(text[len(seen) - start :])
     return text
 
 
 def _print_log(text: str) -> None:
     typer.echo(visible(text) if is_interactive() else text, nl=False)
+
+
+def _print_lines(text: str) -> None:
+    for line in text.splitlines():
+        print_json({"line": line}, is_line=True)

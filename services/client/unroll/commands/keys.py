@@ -2,12 +2,13 @@
 
 import re
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import unroll
-from unroll.commands.service import AsJson
+from unroll.commands.arguments import AsJson
+from unroll.help_text import ADMINISTRATION, add_command, add_family
 from unroll.terminal import dump, moment, note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -17,16 +18,22 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 
 
 def register(app: typer.Typer) -> None:
-    family = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
-    family.callback()(keys)
-    family.command("list")(list_keys)
-    family.command("create")(create)
-    family.command("revoke")(revoke)
-    app.add_typer(family, name="keys")
+    family = add_family(app, "keys", keys, panel=ADMINISTRATION, examples=("unroll keys",))
+    add_command(family, "list", list_keys, examples=("unroll keys list --json",))
+    add_command(
+        family,
+        "create",
+        create,
+        examples=(
+            "unroll keys create --name ci --scopes read,train --expires 30d",
+            "unroll keys create --tenant lab --requests-per-minute 600",
+        ),
+    )
+    add_command(family, "revoke", revoke, examples=("unroll keys revoke key-3b1d...",))
 
 
 def keys(context: typer.Context, as_json: AsJson = False) -> None:
-    """List, make or revoke API keys; with a key of scope admin."""
+    """List, make or revoke API keys."""
     if context.invoked_subcommand is None:
         list_keys(as_json=as_json)
 
@@ -57,7 +64,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it. It is shown this once: the server keeps only its HMAC."""
-    wishes = {
+    wishes: dict[str, Any] = {
         "name": name,
         "tenant": tenant,
         "scopes": [scope.strip() for scope in scopes.split(",")] if scopes else None,

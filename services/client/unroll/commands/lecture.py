@@ -9,6 +9,7 @@ import typer
 
 import unroll
 from unroll.errors import ConfigurationError
+from unroll.help_text import MODELS, add_command
 from unroll.terminal import duration, note
 
 _NEEDED = ("jinja2", "matplotlib", "numpy", "safetensors")
@@ -16,7 +17,8 @@ _SHORTEST_TEXT = 50_000
 
 
 def register(app: typer.Typer) -> None:
-    app.command("lecture")(lecture)
+    examples = ("unroll lecture --quick", "unroll lecture --seeds 7 --text book.txt --out report")
+    add_command(app, "lecture", lecture, panel=MODELS, examples=examples)
 
 
 def lecture(
@@ -30,8 +32,9 @@ def lecture(
         typer.Option(metavar="FILE", help="Text of the language model.", show_default="Python's documentation"),
     ] = None,
 ) -> None:
-    """Train RNN, LSTM and GRU at equal size and see a gradient vanish: tables and plots, as HTML and PNG.
+    """Train RNN, LSTM and GRU and see a gradient vanish.
 
+    All at equal size, on the adding problem and on a text; leaves tables and plots, as HTML and PNG.
     Every network is a job of the server. Interrupted and started again, it goes on with the jobs that it had queued.
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]

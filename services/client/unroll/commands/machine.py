@@ -7,23 +7,27 @@ import sys
 import typer
 
 from unroll.errors import UnrollError
+from unroll.help_text import MACHINE, add_command
 
 LAUNCHER = "services.local"
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def register(app: typer.Typer) -> None:
-    app.command("up", context_settings=_PASS_ON)(up)
-    app.command("down", context_settings=_PASS_ON)(down)
-    app.command("doctor", context_settings=_PASS_ON)(doctor)
-    app.command("gc", context_settings=_PASS_ON)(gc)
-    app.command("drain", context_settings=_PASS_ON)(drain)
-    app.command("backup", context_settings=_PASS_ON)(backup)
-    app.command("restore", context_settings=_PASS_ON)(restore)
+    for name, function, examples in (
+        ("up", up, ("unroll up", "UNROLL_PORT=9000 unroll up --serve")),
+        ("down", down, ("unroll down",)),
+        ("doctor", doctor, ("unroll doctor", "unroll doctor --queue")),
+        ("gc", gc, ("unroll gc --dry-run",)),
+        ("drain", drain, ("unroll drain --wait", "unroll drain --off")),
+        ("backup", backup, ("unroll backup unroll.tar.gz",)),
+        ("restore", restore, ("unroll restore unroll.tar.gz",)),
+    ):
+        add_command(app, name, function, panel=MACHINE, examples=examples, context_settings=_PASS_ON)
 
 
 def up(context: typer.Context) -> None:
-    """Start the whole service on this machine and stay; Ctrl-C stops it."""
+    """Start the whole service and stay; Ctrl-C stops it."""
     launch("up", context.args)
 
 
@@ -33,22 +37,22 @@ def down(context: typer.Context) -> None:
 
 
 def doctor(context: typer.Context) -> None:
-    """Look for what keeps the service from running here, and say how to mend it."""
+    """Look for what keeps the service from running here."""
     launch("doctor", context.args)
 
 
 def gc(context: typer.Context) -> None:
-    """Delete from the storage what no record refers to any more; --dry-run only lists it."""
+    """Delete stored files that no record refers to."""
     launch("gc", context.args)
 
 
 def drain(context: typer.Context) -> None:
-    """Take up no more jobs; running ones stop behind a checkpoint and wait in the queue."""
+    """Take up no more jobs; running ones wait in the queue."""
     launch("drain", context.args)
 
 
 def backup(context: typer.Context) -> None:
-    """Write jobs, data sets, checkpoints and keys into one file, while the service runs."""
+    """Write all that the service keeps into one file."""
     launch("backup", context.args)
 
 

@@ -1,135 +1,116 @@
-"""`models`, `sample`, `predict`, `inspect`, `export`: what can answer, and what it answers. Knows no sampling rule.
+"""`models [list|show|alias|delete]`, `checkpoints`, `export`: what can answer, by which names. Knows no weights."""
 
-But for the length the server's defaults hold: OpenAI's 16 symbols are no text to read.
-"""
-
-import json
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import unroll
-from unroll.commands.service import AsJson
-from unroll.terminal import dump, is_interactive, moment, note, number, one_line, print_json, print_table, visible
+from unroll.commands.arguments import AsJson, JobId, ModelName
+from unroll.help_text import MODELS, add_command, add_family
+from unroll.terminal import dump, moment, note, number, one_line, print_json, print_table
 
 if TYPE_CHECKING:
-    from unroll.types import Completion, Prediction
+    from unroll.types import Checkpoint, Model
+
+AllCheckpoints = Annotated[bool, typer.Option("--checkpoints", help="Every checkpoint, not the best alone.")]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("sample")(sample)
-    app.command("models")(models)
-    app.command("predict")(predict)
-    app.command("inspect")(inspect)
-    app.command("export")(export)
+    family = add_family(
+        app, "models", models, panel=MODELS, examples=("unroll models", "unroll models alias favourite job-7c1e...")
+    )
+    add_command(family, "list", list_models, examples=("unroll models list --checkpoints --json",))
+    add_command(family, "show", show, examples=("unroll models show favourite",))
+    add_command(family, "alias", alias, examples=("unroll models alias favourite job-7c1e...:step-800",))
+    add_command(
+        family,
+        "delete",
+        delete,
+        examples=("unroll models delete favourite", "unroll models delete job-7c1e...:step-800"),
+    )
+    add_command(app, "checkpoints", checkpoints, panel=MODELS, examples=("unroll checkpoints job-7c1e...",))
+    examples = ("unroll export job-7c1e... model.onnx", "unroll export favourite favourite.safetensors")
+    add_command(app, "export", export, panel=MODELS, examples=examples)
 
 
-def models(
-    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Every checkpoint, not the best alone.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """List what can be sampled, newest first."""
+def models(context: typer.Context, checkpoints: AllCheckpoints = False, as_json: AsJson = False) -> None:
+    """List what can be sampled; name a model, delete one."""
+    if context.invoked_subcommand is None:
+        list_models(checkpoints=checkpoints, as_json=as_json)
+
+
+def list_models(checkpoints: AllCheckpoints = False, as_json: AsJson = False) -> None:
+    """List what can be sampled: aliases, then the best of each finished job, newest first."""
     with unroll.Client() as client:
         found = list(client.models.list(checkpoints=checkpoints))
     if as_json:
         print_json([dump(model) for model in found])
     else:
-        print_table(("ID", "CREATED"), ((model.id, moment(model.created)) for model in found))
+        print_table(("ID", "STANDS FOR", "STEP", "BITS/CHAR", "CREATED"), map(_row, found))
 
 
-def sample(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="JOB, JOB:latest or JOB:step-800.", show_default=False)],
-    prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "",
-    max_tokens: Annotated[int, typer.Option(help="Symbols to write at most.")] = 400,
-    temperature: Annotated[float | None, typer.Option(help="0 always takes the likeliest symbol.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Choose among the so many likeliest.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Choose among the likeliest that share this probability.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; repeatable.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
-    num_texts: Annotated[int | None, typer.Option("-n", min=1, help="Write so many texts.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let a model write: its text goes to stdout as it comes, without the prompt."""
-    asked: dict[str, Any] = {
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "stop": stop or None,
-        "seed": seed,
-        "n": num_texts,
-    }
-    options = {name: value for name, value in asked.items() if value is not None}
+def show(model: ModelName, as_json: AsJson = False) -> None:
+    """Show one model: which checkpoint answers under this name now."""
     with unroll.Client() as client:
-        if as_json:
-            print_json(dump(client.completions.create(model=model, prompt=prompt, **options)))
-        elif num_texts is None or num_texts == 1:
-            _stream(client, model, prompt, options)
-        else:
-            _print_texts(client.completions.create(model=model, prompt=prompt, **options))
-
-
-def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="JOB, JOB:latest or JOB:step-800.", show_default=False)],
-    inputs: Annotated[
-        list[str],
-        typer.Argument(metavar="INPUT...", help="Text, or a JSON list of numbers, lists, strings.", show_default=False),
-    ],
-    beam_width: Annotated[int | None, typer.Option(help="Of a translation: how many to keep in view.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of a generated sequence.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of a generated sequence: the same seed writes the same.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let a model classify, tag, forecast, regress, generate or translate each input."""
-    asked = {"beam_width": beam_width, "temperature": temperature, "seed": seed}
-    options = {name: value for name, value in asked.items() if value is not None}
-    with unroll.Client() as client:
-        found = client.models.predict(model, [_input(given) for given in inputs], **options)
+        found = client.models.get(model)
     if as_json:
         print_json(dump(found))
         return
-    for prediction in found.data:
-        typer.echo(one_line(_answer(prediction)))
+    for name, value in (
+        ("id", found.id),
+        ("stands for", found.alias_of),
+        ("job", found.job),
+        ("step", found.step),
+        ("validation loss", number(found.validation_loss, 4)),
+        ("bits per char", number(found.bits_per_character, 4)),
+        ("created", moment(found.created)),
+        ("parameters", found.parameters_sha256),
+    ):
+        if value is not None:
+            typer.echo(f"{name:<15} {one_line(value)}")
 
 
-def inspect(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="JOB, JOB:latest or JOB:step-800.", show_default=False)],
-    given: Annotated[
-        str, typer.Argument(metavar="INPUT", help="A text, or a JSON list of numbers or strings.", show_default=False)
-    ],
-    lags: Annotated[int | None, typer.Option(help="Steps back to which the gradient is followed.")] = None,
+def alias(
+    name: Annotated[str, typer.Argument(metavar="ALIAS", help="A name of your own.", show_default=False)],
+    model: ModelName,
     as_json: AsJson = False,
 ) -> None:
-    """Look inside a model while it reads: surprisal of each symbol, gradient against lag, memory."""
+    """Let a name of your own stand for a model, from now on. What an alias stands for is not deleted."""
     with unroll.Client() as client:
-        found = client.models.inspect(model, _input(given), **({} if lags is None else {"lags": lags}))
+        made = client.models.alias(name, model)
     if as_json:
-        print_json(found)
+        print_json(dump(made))
+    else:
+        note(f"{made.id} stands for {made.alias_of}")
+
+
+def delete(model: ModelName, as_json: AsJson = False) -> None:
+    """Delete an alias, one checkpoint (JOB:step-800), or JOB: all checkpoints of a job that has ended."""
+    with unroll.Client() as client:
+        answer = client.models.delete(model)
+    if as_json:
+        print_json(answer)
+    else:
+        note(f"{model} is deleted")
+
+
+def checkpoints(job: JobId, as_json: AsJson = False) -> None:
+    """List the checkpoints of a job; each is a model."""
+    with unroll.Client() as client:
+        found = list(client.jobs.checkpoints(job))
+    if as_json:
+        print_json([dump(one) for one in found])
         return
-    if any(symbol["surprisal"] is not None for symbol in found["symbols"]):
-        print_table(
-            ("SYMBOL", "SURPRISAL", "LIKELIEST"),
-            (
-                (repr(symbol["symbol"]), number(symbol["surprisal"]), _alternatives(symbol["top"]))
-                for symbol in found["symbols"]
-            ),
-        )
-        typer.echo()
-    for layer, gradient in enumerate((found["gradient"] or {"layers": []})["layers"]):
-        norms = gradient["cell"] or gradient["hidden"]
-        kind = "cell" if gradient["cell"] else "hidden state"
-        note(f"gradient of the {found['gradient']['answer']} by the {kind} of layer {layer}, by lag")
-        lags_shown = [lag for lag in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if lag < len(norms)]
-        print_table(("LAG", "NORM", ""), ((lag, f"{norms[lag]:.3g}", _bar(norms[lag], norms)) for lag in lags_shown))
+    header = ("MODEL", "STEP", "TRAIN LOSS", "VALIDATION LOSS", "BITS/CHAR", "BYTES", "CREATED", "")
+    print_table(header, map(_checkpoint_row, found))
 
 
 def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="JOB, JOB:latest or JOB:step-800.", show_default=False)],
+    model: ModelName,
     path: Annotated[Path, typer.Argument(metavar="FILE", help="FILE.safetensors or FILE.onnx.", show_default=False)],
 ) -> None:
-    """Write a model to a file, in the format that the name of the file says."""
+    """Write a model to a .safetensors or .onnx file."""
     written = path.suffix.removeprefix(".")
     if written not in ("safetensors", "onnx"):
         raise typer.BadParameter(f"ends in {path.suffix or 'nothing'}; name it .safetensors or .onnx")
@@ -138,56 +119,11 @@ def export(
     note(f"wrote {path}")
 
 
-def _alternatives(top: list[dict[str, Any]]) -> str:
-    return "  ".join(f"{one['symbol']!r} {one['probability']:.2f}" for one in top)
+def _row(model: "Model") -> tuple[object, ...]:
+    return model.id, model.alias_of, model.step, number(model.bits_per_character), moment(model.created)
 
 
-def _bar(norm: float, norms: list[float]) -> str:
-    """Twelve decades below the largest norm, two characters each."""
-    largest = max(norms)
-    if norm <= 0 or largest <= 0:
-        return ""
-    return "#" * max(0, round(2 * (12 + math.log10(norm / largest))))
-
-
-def _input(given: str) -> Any:
-    """A JSON list where it is one; everything else is text as it stands."""
-    if given.startswith("["):
-        try:
-            return json.loads(given)
-        except ValueError:
-            return given
-    return given
-
-
-def _answer(found: "Prediction") -> str:
-    if found.label is not None:
-        return f"{found.label}  {(found.probabilities or {}).get(found.label, 0):.3f}"
-    if found.tags is not None:
-        return " ".join(found.tags)
-    if found.values is not None:
-        return " ".join(f"{value:.6g}" for value in found.values)
-    return "  ".join(str(sequence["text"]) for sequence in found.sequences or [])
-
-
-def _stream(client: "unroll.Client", model: str, prompt: str, options: dict[str, Any]) -> None:
-    last = ""
-    try:
-        for chunk in client.completions.stream(model=model, prompt=prompt, **options):
-            for choice in chunk.choices:
-                typer.echo(_shown(choice.text), nl=False)  # echo flushes: each piece is seen at once
-                last = choice.text or last
-    finally:
-        if is_interactive() and last and not last.endswith("\n"):
-            typer.echo()
-
-
-def _print_texts(completion: "Completion") -> None:
-    for choice in sorted(completion.choices, key=lambda choice: choice.index):
-        note(f"--- text {choice.index + 1} of {len(completion.choices)}")
-        typer.echo(_shown(choice.text))
-
-
-def _shown(text: str) -> str:
-    # A file or a pipe gets exactly what was written; a terminal would obey control characters in it.
-    return visible(text) if is_interactive() else text
+def _checkpoint_row(one: "Checkpoint") -> tuple[object, ...]:
+    losses = (number(one.train_loss, 4), number(one.validation_loss, 4), number(one.bits_per_character))
+    marks = " ".join(word for word, holds in (("best", one.is_best), ("latest", one.is_latest)) if holds)
+    return one.model, one.step, *losses, f"{one.num_bytes:,}", moment(one.created_at), marks or " "

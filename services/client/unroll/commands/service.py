@@ -1,30 +1,33 @@
 """`status` and `version`: what answers, and what asks. Knows no single job."""
 
-import importlib.metadata
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 import unroll
+from unroll.commands.arguments import AsJson
+from unroll.help_text import SERVICE, add_command
 from unroll.terminal import one_line, print_json
 
 if TYPE_CHECKING:
     from unroll.types import JobRecord
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 MOST_COUNTED = 1000
 
 
 def register(app: typer.Typer) -> None:
-    app.command("status")(status)
-    app.command("version")(version)
+    add_command(app, "status", status, panel=SERVICE, examples=("unroll status", "unroll status --json"))
+    add_command(app, "version", version, panel=SERVICE, examples=("unroll version",))
 
 
 def status(as_json: AsJson = False) -> None:
-    """Say where the server is, whether it is ready, what waits, runs and works. Exit 1 while it is not ready."""
+    """Say where the server is and whether it is ready.
+
+    And what waits, runs and works. Exit 1 while it is not ready.
+    """
     with unroll.Client() as client:
         readiness = client.readiness()
         found: dict[str, object] = {"url": client.url, "is_ready": readiness.is_ready}
@@ -47,6 +50,8 @@ def status(as_json: AsJson = False) -> None:
 
 def version(as_json: AsJson = False) -> None:
     """Print the version of this client."""
+    import importlib.metadata  # a tenth of the time in which the help has to answer
+
     found = importlib.metadata.version("unroll")
     if as_json:
         print_json({"version": found})

@@ -8,31 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import unroll
+from unroll.commands.arguments import AsJson, SweepId, Timeout
 from unroll.commands.asked import dataset_of, put, read_spec, setting
-from unroll.commands.service import AsJson
+from unroll.commands.watch import detaching
+from unroll.help_text import SWEEPS, add_command, add_family
 from unroll.terminal import dump, moment, note, number, one_line, print_json, print_table
 
 if TYPE_CHECKING:
     from unroll.types import Sweep, SweepReport, Trial
 
-INTERRUPTED = 130
-SweepId = Annotated[str, typer.Argument(metavar="SWEEP", show_default=False)]
-_EXAMPLE = (
-    "Example: unroll sweep book.txt --log-range train.learning_rate=0.0005..0.05 --values model.cell=lstm,gru "
-    "--trials 24 --halving 100 --set train.max_steps=900 --set train.validate_every_steps=100 --watch"
+_EXAMPLES = (
+    "unroll sweep book.txt --log-range train.learning_rate=0.0005..0.05 --trials 24 --watch",
+    "unroll sweep book.txt --values model.cell=lstm,gru --method grid --replicates 5",
+    "unroll sweep book.txt --range model.hidden_size=64..512 --trials 24 --halving 100 --set train.max_steps=900",
 )
 
 
 def register(app: typer.Typer) -> None:
-    app.command("sweep", epilog=_EXAMPLE)(sweep)
-    family = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
-    family.callback()(sweeps)
-    family.command("list")(list_sweeps)
-    family.command("show")(show)
-    family.command("watch")(watch)
-    family.command("cancel")(cancel)
-    family.command("delete")(delete)
-    app.add_typer(family, name="sweeps")
+    add_command(app, "sweep", sweep, panel=SWEEPS, examples=_EXAMPLES)
+    family = add_family(app, "sweeps", sweeps, panel=SWEEPS, examples=("unroll sweeps",))
+    add_command(family, "list", list_sweeps, examples=("unroll sweeps list --limit 5 --json",))
+    add_command(family, "show", show, examples=("unroll sweeps show sweep-90ab...",))
+    add_command(family, "watch", watch, examples=("unroll sweeps watch sweep-90ab...",))
+    add_command(family, "cancel", cancel, examples=("unroll sweeps cancel sweep-90ab...",))
+    add_command(family, "delete", delete, examples=("unroll sweeps delete sweep-90ab...",))
 
 
 def sweep(
@@ -75,7 +74,7 @@ def sweep(
     idempotency_key: Annotated[str | None, typer.Option(help="The same key answers the same sweep again.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a search for the best values of any fields of a job, and print the sweep's id."""
+    """Search for the values that train best; print the sweep's id."""
     asked: dict[str, Any] = {
         "name": name,
         "search.method": method,
@@ -162,9 +161,7 @@ def show(sweep: SweepId, as_json: AsJson = False) -> None:
 
 def watch(
     sweep: SweepId,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Give up watching after so long: exit 7.")
-    ] = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Watch a sweep until it ends. Ctrl-C detaches: the sweep goes on.
@@ -210,11 +207,8 @@ def trial_state(trial: "Trial") -> str:
 
 def _watch(client: "unroll.Client", sweep: str, *, as_json: bool, timeout_seconds: float | None = None) -> None:
     watching = importlib.import_module("unroll.watch_sweep")  # here, because it loads Rich
-    try:
+    with detaching("the sweep goes on", f"unroll sweeps watch {sweep}"):
         watching.run(client, sweep, as_json=as_json, timeout_seconds=timeout_seconds)
-    except KeyboardInterrupt as error:
-        note(f"\ndetached; the sweep goes on. Come back with: unroll sweeps watch {sweep}")
-        raise typer.Exit(INTERRUPTED) from error
 
 
 def _choices(text: str) -> tuple[str, dict[str, Any]]:

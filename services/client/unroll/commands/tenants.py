@@ -1,11 +1,12 @@
 """`tenants [list|set]`: shares and quotas."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import unroll
-from unroll.commands.service import AsJson
+from unroll.commands.arguments import AsJson
+from unroll.help_text import ADMINISTRATION, add_command, add_family
 from unroll.terminal import dump, print_json, print_table
 
 if TYPE_CHECKING:
@@ -15,15 +16,21 @@ _HEADER = ("TENANT", "WEIGHT", "RUNNING", "AT MOST", "READY", "AT MOST", "STORED
 
 
 def register(app: typer.Typer) -> None:
-    family = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
-    family.callback()(tenants)
-    family.command("list")(list_tenants)
-    family.command("set")(set_limits)
-    app.add_typer(family, name="tenants")
+    family = add_family(app, "tenants", tenants, panel=ADMINISTRATION, examples=("unroll tenants",))
+    add_command(family, "list", list_tenants, examples=("unroll tenants list --json",))
+    add_command(
+        family,
+        "set",
+        set_limits,
+        examples=(
+            "unroll tenants set lab --weight 2 --max-running 4",
+            "unroll tenants set lab --max-storage-bytes -1",
+        ),
+    )
 
 
 def tenants(context: typer.Context, as_json: AsJson = False) -> None:
-    """List tenants, or set the share and the quotas of one; with a key of scope admin."""
+    """List tenants; set the share and the quotas of one."""
     if context.invoked_subcommand is None:
         list_tenants(as_json=as_json)
 
@@ -60,7 +67,7 @@ def set_limits(
     with unroll.Client() as client:
         now = client.tenants.get(tenant)
         limits = {field: getattr(now, field) if wish is None else wish for field, wish in wishes.items()}
-        known = {field: limit for field, limit in limits.items() if limit is not None and limit != -1}
+        known: dict[str, Any] = {field: limit for field, limit in limits.items() if limit is not None and limit != -1}
         changed = client.tenants.put(tenant, **known)
     if as_json:
         print_json(dump(changed))

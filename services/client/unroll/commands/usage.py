@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import unroll
-from unroll.commands.service import AsJson
+from unroll.commands.arguments import AsJson
+from unroll.help_text import ADMINISTRATION, add_command
 from unroll.terminal import dump, duration, print_json, print_table
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ _DAY = ["%Y-%m-%d"]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("usage", epilog="Example: unroll usage --from 2026-03-01 --to 2026-03-31")(usage)
+    examples = ("unroll usage", "unroll usage --from 2026-03-01 --to 2026-03-31 --json")
+    add_command(app, "usage", usage, panel=ADMINISTRATION, examples=examples)
 
 
 def usage(
@@ -30,7 +32,10 @@ def usage(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what your tenant has used: characters and steps trained, time of workers, tokens sampled."""
+    """Show what your tenant has used, by day.
+
+    Characters and steps trained, time of workers, tokens sampled.
+    """
     with unroll.Client() as client:
         found = client.usage(start and start.date(), end and end.date())
     if as_json:

@@ -1,23 +1,22 @@
 """`verify`: run a job again and compare. Knows no arithmetic: the server's hashes speak."""
 
-from typing import Annotated
-
 import typer
 
 import unroll
-from unroll.commands.service import AsJson
+from unroll.commands.arguments import AsJson, JobId
+from unroll.help_text import JOBS, add_command
 from unroll.terminal import note, print_json
 
 
 def register(app: typer.Typer) -> None:
-    app.command("verify")(verify)
+    add_command(app, "verify", verify, panel=JOBS, examples=("unroll verify job-7c1e...",))
 
 
 def verify(
-    job: Annotated[str, typer.Argument(metavar="JOB", show_default=False)],
+    job: JobId,
     as_json: AsJson = False,
 ) -> None:
-    """Run a job that succeeded again, and compare the parameters bit for bit.
+    """Run a job again and compare the parameters bit for bit.
 
     Exit 0 when they are equal, 1 when they differ or cannot be compared: equality is promised for the same versions,
     kind of processor and number of threads.

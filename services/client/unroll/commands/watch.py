@@ -1,34 +1,42 @@
-"""`watch`: follow a job to its end, or detach. Knows which view fits where; the views are elsewhere."""
+"""`watch`: follow jobs to their end, or detach. Knows which view fits where; the views are elsewhere."""
 
 import importlib
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
 import unroll
-from unroll.commands.service import AsJson
+from unroll.commands.arguments import AsJson, JobIds, Timeout
+from unroll.help_text import JOBS, add_command
 from unroll.terminal import note
 
 INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
-    app.command("watch")(watch)
+    examples = ("unroll watch job-7c1e...", "unroll watch job-7c1e... job-90ab... --json")
+    add_command(app, "watch", watch, panel=JOBS, examples=examples)
 
 
 def watch(
-    job: Annotated[str, typer.Argument(metavar="JOB", show_default=False)],
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Give up watching after so long: exit 7.")
-    ] = None,
+    jobs: JobIds,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Watch a job until it ends. Ctrl-C detaches: the job goes on.
+    """Watch jobs until they end.
 
-    Exit 0 when it succeeded, 3 when it failed, 8 when it was cancelled.
+    One, or several at once. Ctrl-C detaches: the jobs go on.
+
+    Exit 0 when all succeeded, 3 when one failed, 8 when one was cancelled.
     """
-    with unroll.Client() as client:
-        watch_job(client, job, as_json=as_json, timeout_seconds=timeout)
+    if len(set(jobs)) == 1:
+        with unroll.Client() as client:
+            watch_job(client, jobs[0], as_json=as_json, timeout_seconds=timeout)
+        return
+    watching = importlib.import_module("unroll.watch_many")  # here, because it loads Rich
+    with detaching("the jobs go on", f"unroll watch {' '.join(jobs)}"):
+        watching.run(list(dict.fromkeys(jobs)), as_json=as_json, timeout_seconds=timeout)
 
 
 def watch_job(
@@ -36,8 +44,15 @@ def watch_job(
 ) -> None:
     """Show `job` until it ends. Raises JobFailedError, JobCancelledError, WaitTimeoutError, ServerUnreachableError."""
     watching = importlib.import_module("unroll.watch")  # here, because it loads Rich
-    try:
+    with detaching("the job goes on", f"unroll watch {job}"):
         watching.run(client, job, as_json=as_json, timeout_seconds=timeout_seconds)
+
+
+@contextmanager
+def detaching(what: str, command: str) -> Iterator[None]:
+    """Ctrl-C within ends the command with 130, and says what goes on and how to come back."""
+    try:
+        yield
     except KeyboardInterrupt as error:
-        note(f"\ndetached; the job goes on. Come back with: unroll watch {job}")
+        note(f"\ndetached; {what}. Come back with: {command}")
         raise typer.Exit(INTERRUPTED) from error

@@ -5,26 +5,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import unroll
-from unroll.commands.service import AsJson
+from unroll.commands.arguments import AsJson
+from unroll.help_text import ADMINISTRATION, add_command, add_family
 from unroll.terminal import dump, moment, note, print_json, print_table
 
 if TYPE_CHECKING:
     from unroll.types import Webhook
 
-_EXAMPLE = "Example: unroll webhooks create https://example.org/unroll"
-
 
 def register(app: typer.Typer) -> None:
-    family = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
-    family.callback(epilog=_EXAMPLE)(webhooks)
-    family.command("list")(list_webhooks)
-    family.command("create", epilog=_EXAMPLE)(create)
-    family.command("delete")(delete)
-    app.add_typer(family, name="webhooks")
+    family = add_family(app, "webhooks", webhooks, panel=ADMINISTRATION, examples=("unroll webhooks",))
+    add_command(family, "list", list_webhooks, examples=("unroll webhooks list --json",))
+    add_command(family, "create", create, examples=("unroll webhooks create https://example.org/unroll",))
+    add_command(family, "delete", delete, examples=("unroll webhooks delete wh-77aa...",))
 
 
 def webhooks(context: typer.Context, as_json: AsJson = False) -> None:
-    """List, make or delete webhooks: URLs that are told when a job has ended."""
+    """List, make or delete URLs that are told of ended jobs."""
     if context.invoked_subcommand is None:
         list_webhooks(as_json=as_json)
 

@@ -37,7 +37,7 @@ def hello(lab: Laboratory) -> Hello:
     assert record is not None
     alphabet = sorted(set(WORD))
     walked = walk(lab.weights(record.id), alphabet)
-    seen = lab.client.models.inspect(record.id, WORD, top=len(alphabet))["symbols"]
+    seen = lab.client.models.inspect(record.id, WORD, top=len(alphabet)).symbols
     written = lab.client.completions.create(model=record.id, prompt=WORD[0], max_tokens=len(WORD) - 1, temperature=0)
     differences = [
         abs(alternative["probability"] - step.p[alphabet.index(alternative["symbol"])])

@@ -16,7 +16,7 @@ from safetensors.numpy import load
 from unroll.client import Client
 from unroll.errors import JobFailedError
 from unroll.lecture.results import Cell, LagGradient
-from unroll.resources.jobs import succeeded
+from unroll.outcomes import succeeded
 from unroll.types import JobRecord
 
 Key = TypeVar("Key", bound=Hashable)
@@ -75,7 +75,7 @@ class Laboratory:
         for model in models:
             for given in inputs:
                 seen = self.client.models.inspect(model, given, lags=lags, num_units=0, top=0)
-                layer = seen["gradient"]["layers"][-1]
+                layer = (seen.gradient or {})["layers"][-1]
                 for state, norms in logs.items():
                     if layer[state] is not None:
                         norms.append(np.log(np.maximum(layer[state], _SMALLEST)))

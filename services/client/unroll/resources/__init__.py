@@ -1,1 +1,3 @@
-"""One class a resource of the HTTP interface. They share a Transport and know nothing of one another."""
+"""What a server offers, one file a resource. Each knows its routes and the transport, nothing else."""
+
+# Written by `make reference` from unroll/aio/resources/__init__.py; change it there.

@@ -1,11 +1,16 @@
 """Text from a model, whole or as it is written. Knows no sampling rule: the server's defaults hold."""
 
-import json
-from collections.abc import Iterator
-from typing import Any
+# Written by `make reference` from unroll/aio/resources/completions.py; change it there.
 
+import json
+from collections.abc import Generator
+from typing import Unpack
+
+from unroll.answers import parsed
 from unroll.errors import ProtocolError, ServerUnreachableError, refusal_in_stream
-from unroll.sse import DONE, parse
+from unroll.frames import DONE
+from unroll.requests import CompletionOptions
+from unroll.sse import parse
 from unroll.transport import Transport
 from unroll.types import Completion
 
@@ -21,32 +26,37 @@ class Completions:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def create(self, *, model: str, prompt: Prompt = "", **options: Any) -> Completion:
+    def create(self, *, model: str, prompt: Prompt = "", **options: Unpack[CompletionOptions]) -> Completion:
         """One completion, whole; `prompt` is a text, a list of texts, or ids of symbols, or a list of such.
 
-        Options: max_tokens, temperature, top_p, top_k, n, best_of, stop, seed, logprobs, echo, logit_bias,
-        presence_penalty, frequency_penalty; `state=True` asks for a handle of where each text ends, and
-        `state=choice.state` goes on from there.
+        `state=True` asks for a handle of where each text ends, and `state=choice.state` goes on from there.
 
         Raises NotFoundError, InvalidRequestError (a prompt with a symbol that the model has never seen),
         ServiceUnavailableError, ServerUnreachableError.
         """
-        body = {"model": model, "prompt": prompt, **options}
-        answer = self._transport.request("POST", "/v1/completions", json=body, timeout_seconds=FIRST_SYMBOL_SECONDS)
-        return self._transport.parse(Completion, self._transport.decode(answer))
+        return self._transport.ask(
+            Completion,
+            "POST",
+            "/v1/completions",
+            json={"model": model, "prompt": prompt, **options},
+            is_idempotent=True,  # a text that nobody received is written again
+            timeout_seconds=FIRST_SYMBOL_SECONDS,
+        )
 
-    def stream(self, *, model: str, prompt: Prompt = "", **options: Any) -> Iterator[Completion]:
+    def stream(
+        self, *, model: str, prompt: Prompt = "", **options: Unpack[CompletionOptions]
+    ) -> Generator[Completion, None, None]:
         """The same in pieces, as they are written.
 
         Raises as `create` does, APIError where the server ends the stream with an error, and ServerUnreachableError
         where it falls silent before `[DONE]`.
         """
-        body = {"model": model, "prompt": prompt, **options, "stream": True}
         with self._transport.stream(
             "POST",
             "/v1/completions",
-            json=body,
+            json={"model": model, "prompt": prompt, **options, "stream": True},
             headers={"Accept": "text/event-stream"},
+            is_idempotent=True,
             timeout_seconds=FIRST_SYMBOL_SECONDS,
         ) as chunks:
             for frame in parse(chunks):
@@ -64,4 +74,4 @@ class Completions:
             raise ProtocolError(f"a chunk of {self._transport.url} is no JSON") from error
         if isinstance(value, dict) and value.get("error"):
             raise refusal_in_stream(value["error"])
-        return self._transport.parse(Completion, value)
+        return parsed(Completion, value, self._transport.url)

@@ -1,11 +1,16 @@
 """Sweeps over HTTP: create, list, watch, cancel. Knows no search and no default: those are the server's."""
 
+# Written by `make reference` from unroll/aio/resources/sweeps.py; change it there.
+
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Unpack
 
-from unroll.errors import JobCancelledError, JobFailedError, WaitTimeoutError
-from unroll.transport import Transport, identifier
+from unroll.answers import identifier
+from unroll.errors import WaitTimeoutError
+from unroll.outcomes import sweep_succeeded
+from unroll.requests import SweepFields
+from unroll.transport import Transport
 from unroll.types import Sweep, SweepReport, Trial
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -17,7 +22,7 @@ class Sweeps:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def create(self, *, idempotency_key: str | None = None, **spec: Any) -> Sweep:
+    def create(self, *, idempotency_key: str | None = None, **spec: Unpack[SweepFields]) -> Sweep:
         """Start a sweep: `create(spec={"dataset": "ds-..."}, parameters={"train.learning_rate": {"values": [0.001,
         0.003]}}, search={"method": "grid"})`.
 
@@ -25,8 +30,7 @@ class Sweeps:
         connection safe. Raises InvalidRequestError naming the field in `param`, NotFoundError, ConflictError.
         """
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        answer = self._transport.request("POST", "/v1/sweeps", json=spec, headers=headers, is_idempotent=True)
-        return self._transport.parse(Sweep, self._transport.decode(answer))
+        return self._transport.ask(Sweep, "POST", "/v1/sweeps", json=spec, headers=headers, is_idempotent=True)
 
     def list(self, *, limit: int | None = None) -> Iterator[Sweep]:
         """Sweeps, newest first."""
@@ -34,20 +38,19 @@ class Sweeps:
 
     def retrieve(self, sweep: str) -> SweepReport:
         """One sweep, with the best trial and each point's mean and spread. Raises NotFoundError."""
-        return self._transport.parse(SweepReport, self._transport.decode(self._transport.request("GET", _path(sweep))))
+        return self._transport.ask(SweepReport, "GET", _path(sweep))
 
     def trials(self, sweep: str) -> Iterator[Trial]:
         """Its trials in the order in which they were made. Raises NotFoundError."""
         return self._transport.pages(Trial, f"{_path(sweep)}/trials")
 
-    def cancel(self, sweep: str) -> Sweep:
-        """Make no trial more and cancel those that have not ended. Raises NotFoundError."""
-        answer = self._transport.request("POST", f"{_path(sweep)}/cancel", is_idempotent=True)
-        return self._transport.parse(Sweep, self._transport.decode(answer))
-
     def delete(self, sweep: str) -> dict[str, Any]:
         """Delete the record of a sweep that has ended; its jobs stay. Raises NotFoundError, ConflictError."""
-        return self._transport.decode(self._transport.request("DELETE", _path(sweep)))
+        return self._transport.ask_plain("DELETE", _path(sweep))
+
+    def cancel(self, sweep: str) -> Sweep:
+        """Make no trial more and cancel those that have not ended. Raises NotFoundError."""
+        return self._transport.ask(Sweep, "POST", f"{_path(sweep)}/cancel", is_idempotent=True)
 
     def watch(
         self,
@@ -68,21 +71,13 @@ class Sweeps:
             self._transport.sleep(seconds_between)
 
     def wait(self, sweep: str, *, timeout_seconds: float | None = None) -> SweepReport:
-        """Block until the sweep has succeeded, and answer its report.
+        """Return once the sweep has succeeded, with its report.
 
         Raises JobFailedError, JobCancelledError, WaitTimeoutError, ServerUnreachableError.
         """
-        *_, report = self.watch(sweep, timeout_seconds=timeout_seconds)
-        return succeeded(report)
-
-
-def succeeded(report: SweepReport) -> SweepReport:
-    """`report`, where it says `succeeded`. Raises JobFailedError or JobCancelledError for the other two ends."""
-    if report.state == "failed":
-        raise JobFailedError(report.id, type="sweep", message=report.error or "the server kept no reason")
-    if report.state == "cancelled":
-        raise JobCancelledError(report.id)
-    return report
+        for report in self.watch(sweep, timeout_seconds=timeout_seconds):
+            last = report
+        return sweep_succeeded(last)
 
 
 def _path(sweep: str) -> str:

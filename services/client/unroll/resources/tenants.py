@@ -1,9 +1,13 @@
 """Tenants over HTTP: their share of the workers and their quotas. Needs a key with scope admin."""
 
-from collections.abc import Iterator
-from typing import Any
+# Written by `make reference` from unroll/aio/resources/tenants.py; change it there.
 
-from unroll.transport import Transport, identifier
+from collections.abc import Iterator
+from typing import Unpack
+
+from unroll.answers import identifier
+from unroll.requests import TenantFields
+from unroll.transport import Transport
 from unroll.types import Tenant
 
 
@@ -19,12 +23,11 @@ class Tenants:
 
     def get(self, tenant: str) -> Tenant:
         """One tenant."""
-        return self._transport.parse(Tenant, self._transport.decode(self._transport.request("GET", _path(tenant))))
+        return self._transport.ask(Tenant, "GET", _path(tenant))
 
-    def put(self, tenant: str, **limits: Any) -> Tenant:
+    def put(self, tenant: str, **limits: Unpack[TenantFields]) -> Tenant:
         """Set all its limits: `put("lab", weight=2, max_running=4, max_queued=1000)`; one left out is lifted."""
-        answer = self._transport.request("PUT", _path(tenant), json=limits, is_idempotent=True)
-        return self._transport.parse(Tenant, self._transport.decode(answer))
+        return self._transport.ask(Tenant, "PUT", _path(tenant), json=limits, is_idempotent=True)
 
 
 def _path(tenant: str) -> str:

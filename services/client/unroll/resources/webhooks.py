@@ -1,9 +1,12 @@
 """Webhooks over HTTP: make, list, delete. Knows not how a message is signed: whoever receives it checks that."""
 
+# Written by `make reference` from unroll/aio/resources/webhooks.py; change it there.
+
 from collections.abc import Iterator
 from typing import Any
 
-from unroll.transport import Transport, identifier
+from unroll.answers import identifier
+from unroll.transport import Transport
 from unroll.types import Webhook
 
 
@@ -19,8 +22,7 @@ class Webhooks:
         The answer's `secret` checks the signature; it is not shown again. Raises AuthenticationError where webhooks
         are off, InvalidRequestError for a url that may not be reached, ConflictError where there are too many.
         """
-        answer = self._transport.request("POST", "/v1/webhooks", json={"url": url})
-        return self._transport.parse(Webhook, self._transport.decode(answer))
+        return self._transport.ask(Webhook, "POST", "/v1/webhooks", json={"url": url})
 
     def list(self) -> Iterator[Webhook]:
         """All of them, newest first."""
@@ -28,5 +30,4 @@ class Webhooks:
 
     def delete(self, webhook: str) -> dict[str, Any]:
         """Have nothing more told there. Raises NotFoundError."""
-        path = f"/v1/webhooks/{identifier('webhook', webhook)}"
-        return self._transport.decode(self._transport.request("DELETE", path))
+        return self._transport.ask_plain("DELETE", f"/v1/webhooks/{identifier('webhook', webhook)}")

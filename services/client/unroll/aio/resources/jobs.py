@@ -1,0 +1,166 @@
+"""Jobs over HTTP: submit, list, follow, wait, pause, cancel. Knows no default of a spec: those are the server's."""
+
+import json
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Unpack
+
+from unroll.aio.sse import follow
+from unroll.aio.transport import AsyncTransport
+from unroll.answers import identifier, parsed
+from unroll.errors import ProtocolError
+from unroll.frames import ServerSentEvent
+from unroll.outcomes import succeeded
+from unroll.requests import JobFields
+from unroll.types import Checkpoint, Event, Inspection, JobRecord, Metrics
+
+
+class AsyncJobs:
+    """The training jobs of this key's tenant."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def submit(self, *, idempotency_key: str | None = None, **spec: Unpack[JobFields]) -> JobRecord:
+        """Queue a job: `submit(dataset="ds-...", model={"cell": "gru"}, train={"max_steps": 500})`.
+
+        Fields that are not named get the server's defaults. With the same `idempotency_key` the same job is answered;
+        without one a fresh key makes retries after a lost connection safe.
+        Raises InvalidRequestError naming the field in `param`, NotFoundError, QuotaError, ServerUnreachableError.
+        """
+        return await self._once("/v1/jobs", idempotency_key, spec)
+
+    def list(
+        self, *, state: str | None = None, metadata: Mapping[str, str] | None = None, limit: int | None = None
+    ) -> AsyncIterator[JobRecord]:
+        """Jobs, newest first, fetched page by page as they are asked for; those in `state`, and with all `metadata`."""
+        pairs = {f"metadata[{key}]": value for key, value in (metadata or {}).items()}
+        return self._transport.pages(JobRecord, "/v1/jobs", {"state": state, **pairs}, limit=limit)
+
+    async def get(self, job: str) -> JobRecord:
+        """One job. Raises NotFoundError."""
+        return await self._transport.ask(JobRecord, "GET", _path(job))
+
+    async def cancel(self, job: str) -> JobRecord:
+        """Ask for its end; a job that has ended stays as it is. Raises NotFoundError."""
+        return await self._transport.ask(JobRecord, "POST", f"{_path(job)}/cancel", is_idempotent=True)
+
+    async def pause(self, job: str) -> JobRecord:
+        """Set it aside; a running job stops after its step, with a checkpoint. Raises NotFoundError."""
+        return await self._transport.ask(JobRecord, "POST", f"{_path(job)}/pause", is_idempotent=True)
+
+    async def resume(self, job: str) -> JobRecord:
+        """Queue a paused job again; it goes on exactly where it stopped. Raises NotFoundError."""
+        return await self._transport.ask(JobRecord, "POST", f"{_path(job)}/resume", is_idempotent=True)
+
+    async def retry(self, job: str, *, idempotency_key: str | None = None, **changes: Unpack[JobFields]) -> JobRecord:
+        """Queue a new job that goes on where an ended one stopped: `retry(job, train={"max_steps": 9000})`.
+
+        Raises NotFoundError, ConflictError while it has not ended, InvalidRequestError for what cannot be changed.
+        """
+        return await self._once(f"{_path(job)}/retry", idempotency_key, changes)
+
+    async def verify(self, job: str, *, idempotency_key: str | None = None) -> JobRecord:
+        """Queue the same job again, to end in the same `parameters_sha256`. Raises ConflictError, NotFoundError."""
+        return await self._once(f"{_path(job)}/verify", idempotency_key, None)
+
+    async def delete(self, job: str) -> dict[str, Any]:
+        """Delete it with all it made. Raises NotFoundError, and ConflictError while it has not ended."""
+        return await self._transport.ask_plain("DELETE", _path(job))
+
+    def events(self, job: str, *, limit: int | None = None) -> AsyncIterator[Event]:
+        """What happened so far, oldest first."""
+        return self._transport.pages(Event, f"{_path(job)}/events", limit=limit)
+
+    async def follow(
+        self,
+        job: str,
+        *,
+        last_event_id: str | None = None,
+        patience_seconds: float = 60.0,
+        timeout_seconds: float | None = None,
+        on_outage: Callable[[str], None] | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """What happened and happens, up to the job's end; options and exceptions are those of `watch`."""
+        events = self.watch(
+            job,
+            last_event_id=last_event_id,
+            patience_seconds=patience_seconds,
+            timeout_seconds=timeout_seconds,
+            on_outage=on_outage,
+        )
+        async with aclosing(events):
+            async for event in events:
+                if event is not None:
+                    yield event
+
+    async def watch(
+        self,
+        job: str,
+        *,
+        last_event_id: str | None = None,
+        patience_seconds: float = 60.0,
+        timeout_seconds: float | None = None,
+        on_outage: Callable[[str], None] | None = None,
+    ) -> AsyncGenerator[Event | None, None]:
+        """As `follow`, and None for each keep-alive: for whoever shows that time passes.
+
+        After a lost connection it goes on behind the last event. Raises ServerUnreachableError after
+        `patience_seconds` without contact, WaitTimeoutError after `timeout_seconds` in all, and the APIError of a
+        refusal. `on_outage` is told when contact is lost, and when it is back.
+        """
+        frames = follow(
+            self._transport,
+            f"{_path(job)}/events",
+            last_event_id=last_event_id,
+            patience_seconds=patience_seconds,
+            timeout_seconds=timeout_seconds,
+            on_outage=on_outage,
+        )
+        async with aclosing(frames):
+            async for frame in frames:
+                yield None if frame is None else self._event(frame)
+
+    async def wait(self, job: str, *, timeout_seconds: float | None = None) -> JobRecord:
+        """Return once the job has succeeded, with its record.
+
+        Raises JobFailedError, JobCancelledError, WaitTimeoutError, ServerUnreachableError.
+        """
+        async with aclosing(self.watch(job, timeout_seconds=timeout_seconds)) as events:
+            async for _ in events:
+                pass
+        return succeeded(await self.get(job))
+
+    def metrics(self, job: str, *, points: int | None = None) -> AsyncIterator[Metrics]:
+        """Its history: losses, speed, learning rate; with `points` about so many, extremes kept."""
+        if points is None:
+            return self._transport.pages(Metrics, f"{_path(job)}/metrics")
+        return self._transport.page(Metrics, f"{_path(job)}/metrics", {"points": points})
+
+    async def logs(self, job: str) -> str:
+        """Its log so far."""
+        return (await self._transport.request("GET", f"{_path(job)}/logs")).text
+
+    def checkpoints(self, job: str) -> AsyncIterator[Checkpoint]:
+        """Its published checkpoints."""
+        return self._transport.pages(Checkpoint, f"{_path(job)}/checkpoints")
+
+    async def inspection(self, job: str, step: int) -> Inspection:
+        """What the checkpoint of `step` was like within, as the trainer saw it. Raises NotFoundError."""
+        return await self._transport.ask(Inspection, "GET", f"{_path(job)}/checkpoints/{step}/inspection")
+
+    async def _once(self, path: str, idempotency_key: str | None, body: Any) -> JobRecord:
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return await self._transport.ask(JobRecord, "POST", path, json=body, headers=headers, is_idempotent=True)
+
+    def _event(self, frame: ServerSentEvent) -> Event:
+        try:
+            value = json.loads(frame.data)
+        except ValueError as error:
+            raise ProtocolError(f"an event of {self._transport.url} is no JSON") from error
+        return parsed(Event, value, self._transport.url)
+
+
+def _path(job: str) -> str:
+    return f"/v1/jobs/{identifier('job', job)}"

@@ -1,0 +1,79 @@
+"""Every command of every page runs as it stands there, or says why not; every link leads somewhere."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.docs.conftest import Read
+from tests.docs.pages import MISNAMED, ROOT, Page, page, pages
+
+# A test of their own reads these step by step, looks at the service in between, and holds that no step was left out.
+LOOKED_AT_IN_BETWEEN = {"docs/how-to/operations.md": "test_operations_page.py"}
+# What the pages have their readers make.
+MADE_LATER = "deploy/secrets"
+READ_WHOLE = [one.name for one in pages() if one.steps and one.name not in LOOKED_AT_IN_BETWEEN]
+EVERY_PAGE = pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
+
+
+@pytest.mark.system
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", READ_WHOLE)
+def test_commands_of_the_page_run(read: Callable[[str], Read], name: str) -> None:
+    reader, printed = read(name)
+    assert reader.left == []
+    assert len(printed) == len(page(name).steps)
+
+
+def test_pages_that_are_looked_at_in_between_have_their_test() -> None:
+    for name, test in LOOKED_AT_IN_BETWEEN.items():
+        text = (ROOT / "tests" / "docs" / test).read_text()
+        assert f'reader_of("{name}")' in text
+        assert "assert reader.left == []" in text
+
+
+@EVERY_PAGE
+def test_no_block_hides_its_commands_behind_another_language(one: Page) -> None:
+    assert [(block.line, block.language) for block in one.blocks if block.language in MISNAMED] == []
+    assert [block.line for block in one.blocks if not block.language] == [], "a block says what it is"
+
+
+@EVERY_PAGE
+def test_links_and_anchors_lead_somewhere(one: Page) -> None:
+    broken = []
+    for link in one.links:
+        parts = urlsplit(link)
+        if parts.scheme in ("http", "https"):
+            continue
+        target = (ROOT / one.name).parent / parts.path if parts.path else ROOT / one.name
+        if not target.exists():
+            broken.append(link)
+        elif parts.fragment:
+            name = target.resolve().relative_to(ROOT).as_posix()
+            if not name.endswith(".md") or parts.fragment not in page(name).anchors:
+                broken.append(link)
+    assert broken == []
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    contents = page("docs/README.md")
+    listed = {(ROOT / "docs" / link.partition("#")[0]).resolve() for link in contents.links}
+    there = {path.resolve() for path in (ROOT / "docs").rglob("*.md")}
+    assert there - listed == {ROOT / "docs" / "README.md"}
+
+
+def test_pages_point_to_files_that_are_there() -> None:
+    """`services/settings.py` and the like, in prose."""
+    missing = {
+        (one.name, path)
+        for one in pages()
+        for path in re.findall(r"`((?:services|workers|rnncore|deploy|tests|benchmarks|docs)/[\w./-]+)`", one.text)
+        if not (ROOT / path).exists() and not path.startswith(MADE_LATER)
+    }
+    assert missing == set()
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    first = page("README.md").blocks[0]
+    assert [line.split("#")[0].strip() for line in first.text.splitlines()] == ["make demo", "make test"]
