@@ -328,7 +328,7 @@ class _SincePoint:
 
     def __init__(self, clip_norm: float | None) -> None:
         self._clip_norm = clip_norm
-        self._clipped: Tensor | int = 0
+        self._norms: list[Tensor] = []
         self.symbols = 0
         self.seconds = 0.0
         self._targets = 0
@@ -337,8 +337,7 @@ class _SincePoint:
 
     def add(self, learner: Learner, seconds: float) -> None:
         self._loss_sum = self._loss_sum + learner.loss * learner.num_targets
-        if self._clip_norm is not None:
-            self._clipped = self._clipped + (learner.gradient_norm > self._clip_norm)
+        self._norms.append(learner.gradient_norm)
         self._targets += learner.num_targets
         self.symbols += learner.num_symbols
         self.seconds += seconds
@@ -349,7 +348,7 @@ class _SincePoint:
 
     def num_clipped(self) -> int:
         """Steps whose gradient was clipped."""
-        return int(self._clipped)
+        return 0 if self._clip_norm is None else int((torch.stack(self._norms) > self._clip_norm).sum())
 
     def mean_loss(self) -> float:
         """This rank's part of it."""

@@ -126,6 +126,8 @@ def test_panels_lie_side_by_side_and_say_what_they_show(root: Path, name: str) -
         taken |= cells
         assert panel["description"].endswith(".")
         assert panel["targets"]
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert ids == list(range(1, len(ids) + 1))
     titles = [panel["title"] for panel in panels(dashboard)]
     assert len(titles) == len(set(titles)) > 5
 

@@ -1,6 +1,7 @@
 """Limits, cadence and exact resume around the optimizer steps. An epoch of the text is 4 windows."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -271,4 +272,6 @@ def test_clipped_steps_of_a_point_are_those_since_the_one_before(
     train: Train, make_spec: MakeSpec, data: TextData
 ) -> None:
     points = train(make_spec(max_steps=20, gradient_clip_norm=1e-6, validate_every_steps=100), data).points
-    assert [(point.step, point.clipped_steps) for point in points[-2:]] == [(10, 1), (20, 10)]
+    steps = [0, *(point.step for point in points)]
+    assert [point.clipped_steps for point in points] == [after - before for before, after in pairwise(steps)]
+    assert steps[-1] == 20

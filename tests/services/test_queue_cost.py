@@ -19,7 +19,7 @@ from tests.conftest import wait_until
 from workers.relay import RELAY_SECONDS, Relay
 from workers.reporter import PROGRESS_SECONDS
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "operations.md").read_text()
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "how-to" / "operations.md").read_text()
 
 
 def figure(what: str) -> float:
@@ -66,7 +66,8 @@ def test_commands_of_a_report(job: ClaimedJob, scripts: RedisScripts) -> None:
 
 def test_commands_of_a_report_that_takes_totals_along(job: ClaimedJob, scripts: RedisScripts) -> None:
     counting = Relay("lstm")
-    counting.trained(Point(10, 100, 1.5, 0.5, 3, 0.01, 9.0, 0.2, 0.1, 3.0, None, {}))
+    told: dict[str, Any] = dict.fromkeys(Point._fields, 0)
+    counting.trained(Point(**told | {"step": 10, "characters": 100, "clipped_steps": 3, "training_seconds": 0.2}))
     job.write(**REPORT, totals=counting.take())
     assert commands(scripts) == figure("commands of a report that takes totals along, one a second")
     assert RELAY_SECONDS == 1

@@ -11,7 +11,21 @@ from workers.relay import Relay
 
 
 def point(step: int, *, characters: int, seconds: float, clipped: int = 0) -> Point:
-    return Point(step, characters, 1.5, 0.5, clipped, 0.01, 9.0, seconds, 0.1, 3.0, None, {})
+    return Point(
+        step=step,
+        characters=characters,
+        passes=0.5,
+        train_loss=1.5,
+        gradient_norm=0.5,
+        clipped_steps=clipped,
+        learning_rate=0.01,
+        characters_per_second=9.0,
+        training_seconds=seconds,
+        ratio=0.1,
+        eta_seconds=3.0,
+        validation_loss=None,
+        metrics={},
+    )
 
 
 def of_steps(totals: dict[str, int]) -> dict[str, int]:

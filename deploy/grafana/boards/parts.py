@@ -1,6 +1,7 @@
 """What the dashboards are made of: sections of panels, each a title, a sentence and what is asked of Prometheus."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
@@ -113,11 +114,13 @@ def board(
             .all_value(".*")
             .refresh(2)  # type: ignore[arg-type]  # whenever the range of time changes
         )
+    numbers = count(1)
     for section in sections:
-        made.with_row(dashboard.Row(section.title))
+        made.with_row(dashboard.Row(section.title).id(next(numbers)))
         for panel in section.panels:
             drawn = _stat(panel) if isinstance(panel, Stat) else _lines(panel)
-            made.with_panel(drawn.span(section.width).height(4 if isinstance(panel, Stat) else 8))
+            height = 4 if isinstance(panel, Stat) else 8
+            made.with_panel(drawn.id(next(numbers)).span(section.width).height(height))
     return made.build()
 
 

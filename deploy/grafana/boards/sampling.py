@@ -91,15 +91,7 @@ _BATCHES = [
 ]
 
 _CACHES = [
-    Lines(
-        "Loaded models",
-        "Bytes, and how many.",
-        [
-            Query("sum(unroll_model_cache_bytes)", "bytes"),
-            Query("sum(unroll_model_cache_models)", "models"),
-        ],
-        is_log=True,
-    ),
+    Lines("Loaded models", "How many are ready to answer.", [Query("sum(unroll_model_cache_models)", "models")]),
     Lines(
         "Model cache",
         "Requests a second that found their model loaded, that had to wait for it, and models dropped for others.",
@@ -126,9 +118,12 @@ _CACHES = [
         ],
     ),
     Lines(
-        "States kept for them",
-        "Bytes.",
-        [Query("sum(unroll_prefix_cache_bytes)", "bytes")],
+        "Memory kept",
+        "Bytes of loaded models, and of the states behind beginnings of prompts.",
+        [
+            Query("sum(unroll_model_cache_bytes)", "models"),
+            Query("sum(unroll_prefix_cache_bytes)", "beginnings"),
+        ],
         unit="bytes",
     ),
 ]
