@@ -27,11 +27,13 @@ from services.api.sampler_client import SamplerClient
 from services.api.turnstile import Turnstile
 from services.door import Door
 from services.exporter.collector import QueueCollector
-from services.exporter.http import HttpMetrics, register_build_info
+from services.exporter.http import HttpMetrics
+from services.exporter.storage import StorageCollector
 from services.faults import answer_headers, envelope, error_answer
 from services.jobqueue.api_keys import ApiKey, ApiKeys, Scope
 from services.jobqueue.drain import Drains
 from services.jobqueue.durability import check_durability
+from services.jobqueue.listing import JobListing
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import JobRecord
 from services.jobqueue.scripts import RedisScripts
@@ -44,10 +46,12 @@ from services.jobqueue.usage import UsageLedger
 from services.jobqueue.webhooks import Webhooks
 from services.limits import allow_many_sockets
 from services.logs import configure_logs
+from services.metrics.registry import process_registry
 from services.settings import Settings
 from services.storage import Storage
 from services.traces import configure_traces
 from services.web import pages, sessions
+from services.web.site import Holder, Site, Sources
 from services.webhooks import Messenger
 
 log = structlog.get_logger(__name__)
@@ -57,7 +61,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _PLACES = ("body", "query", "path", "header")
 _THREADS = 64
 _ANSWERS_AT_ONCE = 64
-_JOBS_ON_PAGE = 100
+_CHANGES_SECONDS = 1.0
+_DATASETS_ON_PAGE = 200
 _STOP_SECONDS = 3
 
 
@@ -113,17 +118,20 @@ def create_app(settings: Settings) -> FastAPI:
     for room in (datasets, jobs, sweeps, models, completions, files, fine_tuning, keys, tenants, usage, webhooks):
         app.include_router(room.router)
     _add_faults(app)
-    registry = CollectorRegistry()
+    registry = process_registry()
     registry.register(QueueCollector(lambda: _snapshot(scripts)))
-    register_build_info(registry, version=VERSION)
+    registry.register(StorageCollector(rooms.storage.free_bytes, settings.reserve_bytes))
     _add_health(app, rooms, Drains(scripts), registry)
-    _add_pages(app, queue, access, settings)
+    site = _pages(rooms, JobListing(scripts, queue))
+    app.mount("/static", pages.static_files())
+    app.include_router(site.router)
     app.add_middleware(
         Door,
         access=access,
         session=lambda request: _session(request, settings.secret, access),
         allowed_hosts=frozenset((*_LOOPBACK, settings.host, *settings.allowed_hosts)),
-        own_guard=_has_own_guard,
+        # Pages send who is not logged in to the login; static files are nobody's secret.
+        own_guard=lambda path: path.startswith("/static/") or site.owns(path),
     )
     app.add_middleware(HttpMetrics, registry=registry)
     return app
@@ -199,40 +207,37 @@ def _add_health(app: FastAPI, rooms: Rooms, drains: Drains, registry: CollectorR
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _add_pages(app: FastAPI, queue: JobQueue, access: Access, settings: Settings) -> None:
+def _pages(rooms: Rooms, listing: JobListing) -> Site:
+    """The pages over what they read. To them a key is `TENANT:ID`."""
+
     def check_key(raw: str) -> str | None:
-        key = access.check(raw)
+        key = rooms.access.check(raw)
         return f"{key.tenant}:{key.id}" if key and Scope.READ in key.scopes else None
 
-    def may_look(key_id: str) -> bool:
-        key = access.by_id(*key_id.split(":", 1))
-        return key is not None and Scope.READ in key.scopes
+    def holder(key_id: str) -> Holder | None:
+        key = rooms.access.by_id(*key_id.split(":", 1))
+        return Holder(key.tenant, frozenset(key.scopes)) if key and Scope.READ in key.scopes else None
 
-    def tenant_of(key_id: str) -> str:
-        return key_id.partition(":")[0]
-
-    def get_job(key_id: str, job_id: str) -> JobRecord | None:
+    def get_job(tenant: str, job_id: str) -> JobRecord | None:
         try:
-            return queue.job(tenant_of(key_id), job_id)
+            return rooms.queue.job(tenant, job_id)
         except NotFound:
             return None
 
-    app.mount("/static", pages.static_files())
-    app.include_router(
-        pages.router(
-            secret=settings.secret,
-            check_key=check_key,
-            key_is_live=may_look,
-            list_jobs=lambda key_id: queue.jobs(tenant_of(key_id), limit=_JOBS_ON_PAGE)[0],
-            get_job=get_job,
+    return pages.site(
+        Sources(
+            secret=rooms.settings.secret,
             version=VERSION,
+            check_key=check_key,
+            holder=holder,
+            find_jobs=listing.find,
+            names_of_datasets=listing.names_of_datasets,
+            changes=lambda tenant, ids: rooms.events.changes(tenant, ids, wait_seconds=_CHANGES_SECONDS),
+            get_job=get_job,
+            checkpoints=rooms.queue.checkpoints,
+            datasets=lambda tenant: rooms.queue.datasets(tenant, limit=_DATASETS_ON_PAGE)[0],
         )
     )
-
-
-def _has_own_guard(path: str) -> bool:
-    """Pages send who is not logged in to the login page; static files are nobody's secret."""
-    return path in ("/", "/login", "/logout") or path.startswith(("/static/", "/parts/"))
 
 
 def _session(request: HTTPConnection, secret: bytes, access: Access) -> ApiKey | None:

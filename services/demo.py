@@ -54,7 +54,7 @@ def _show(settings: Settings, environment: dict[str, str]) -> int:
     _say("\nIts best checkpoint writes, one character at a time:\n")
     _unroll(["sample", job, "--prompt", "The ", "--max-tokens", "500", "--temperature", "0.6"], environment)
     url = (settings.root / "run" / "url").read_text().strip()
-    _say(f"\n\nDashboard  {url}/?job={job}   (the key to log in with: {settings.root / 'api_key'})")
+    _say(f"\n\nDashboard  {url}/jobs/{job}   (the key to log in with: {settings.root / 'api_key'})")
     _say(f"Metrics    {url}/metrics")
     _say(f"API        {url}/v1   (description: {url}/openapi.json)")
     return 0

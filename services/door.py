@@ -35,7 +35,7 @@ Session = Callable[[HTTPConnection], ApiKey | None]
 
 
 class Door:
-    """Lets a request in, or answers it. `own_guard` are path prefixes that look after themselves (pages, static)."""
+    """Lets a request in, or answers it. `own_guard` tells the paths that look after themselves (pages, static)."""
 
     def __init__(
         self,

@@ -35,6 +35,10 @@ def logs(job_id: str) -> str:
     return f"jobs/{job_id}/logs"
 
 
+def samples(job_id: str) -> str:
+    return f"jobs/{job_id}/samples"
+
+
 class Unit(NamedTuple):
     """What is needed or not needed as a whole: a data set's blob, a checkpoint, the rest of a job, a draft."""
 
@@ -47,7 +51,7 @@ class Unit(NamedTuple):
 _UNITS = re.compile(
     r"(?P<dataset>datasets/[^/]+/[^/]+)"
     r"|(?P<checkpoint>jobs/(?P<of>[^/]+)/checkpoints/\d+-(?P<epoch>\d+))/.+"
-    r"|(?P<job>jobs/(?P<id>[^/]+))/(metrics|logs)/[^/]+"
+    r"|(?P<job>jobs/(?P<id>[^/]+))/(metrics|logs|samples)/[^/]+"
     r"|(?P<draft>drafts/[^/]+)(/.+)?"
 )
 

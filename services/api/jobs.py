@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from typing import Annotated, Any
+from itertools import islice
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from rnncore.errors import Conflict, NotFound, UnrollError
@@ -27,6 +28,23 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _KEEP_ALIVE_SECONDS = 5.0
 _METADATA = "metadata["
+
+
+class WrittenText(BaseModel):
+    """What a network wrote after a prompt."""
+
+    prompt: str
+    text: str
+
+
+class CheckpointSamples(BaseModel):
+    """What was written at one checkpoint."""
+
+    object: Literal["checkpoint.samples"] = "checkpoint.samples"
+    step: int
+    epoch: int
+    bits_per_character: float | None
+    samples: list[WrittenText]
 
 
 @router.post("", responses=errors(404, 409, 507))
@@ -168,11 +186,25 @@ def get_metrics(
     response_class=Response,  # not PlainTextResponse: it would document error answers as plain text too
     responses=errors(404) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def get_logs(job_id: str, rooms: InRooms, tenant: Tenant) -> Response:
+def get_logs(
+    job_id: str,
+    rooms: InRooms,
+    tenant: Tenant,
+    after: Annotated[int, Query(ge=0, le=100_000_000, description="Lines past this number; the first is 1.")] = 0,
+) -> Response:
     """What the job's trainers wrote, every attempt."""
     rooms.queue.job(tenant, job_id)
-    lines = (row["line"] for row in read_history(rooms.storage, layout.logs(job_id)))
+    lines = islice((row["line"] for row in read_history(rooms.storage, layout.logs(job_id))), after, None)
     return PlainTextResponse("".join(f"{line}\n" for line in lines))
+
+
+@router.get("/{job_id}/samples", responses=errors(404))
+def list_samples(job_id: str, rooms: InRooms, tenant: Tenant) -> Page[CheckpointSamples]:
+    """What the network wrote at each checkpoint, those deleted since included, oldest first."""
+    rooms.queue.job(tenant, job_id)
+    rows = merged(read_history(rooms.storage, layout.samples(job_id)))
+    found = [CheckpointSamples.model_validate(row) for row in rows]
+    return page(found, False, [f"{row.epoch}-{row.step}" for row in found])
 
 
 @router.get("/{job_id}/checkpoints", responses=errors(404))

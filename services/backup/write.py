@@ -127,7 +127,7 @@ class _Writer:
             yield f"{folder}/{name}", sha256
 
     def _histories(self, job: str) -> Iterator[tuple[str, str]]:
-        for folder in (layout.metrics(job), layout.logs(job)):
+        for folder in (layout.metrics(job), layout.logs(job), layout.samples(job)):
             for name in self._storage.list(folder):
                 yield f"{folder}/{name}", ""
 

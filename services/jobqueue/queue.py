@@ -84,7 +84,7 @@ class JobQueue:
             spec.resources.gpu_quarters,
             int(spec.timeout_seconds * 1000) if spec.timeout_seconds else "",
             traceparent,
-            *(trial.kept(job_id) if trial else ("", "", "")),
+            *((*trial.kept(job_id), *trial.fusing(spec)) if trial else ("",) * 5),
         )
         if answer == "no_sweep":
             raise Conflict(f"{detail} takes no more trials")
@@ -108,12 +108,12 @@ class JobQueue:
         """The job that was submitted with the key, if it is still known and there."""
         with self._scripts.faults():
             known = self._redis.get(keys.idempotency(tenant, idempotency_key))
-        found = self._records(tenant, [known.partition(" ")[0]]) if known else []
+        found = self.records(tenant, [known.partition(" ")[0]]) if known else []
         return found[0] if found else None
 
     def job(self, tenant: str, job_id: str) -> JobRecord:
         """One job. Raises NotFound for another tenant's as for an unknown one."""
-        found = self._records(tenant, [job_id])
+        found = self.records(tenant, [job_id])
         if not found:
             raise NotFound(f"no job {job_id}; list yours at GET /v1/jobs", param="job_id")
         return found[0]
@@ -130,7 +130,7 @@ class JobQueue:
         """Jobs of `tenant`, newest first, those behind job `after`; and whether there are more."""
         found: list[JobRecord] = []
         for page in self._pages(keys.jobs(tenant), after, "after"):
-            for record in self._records(tenant, page):
+            for record in self.records(tenant, page):
                 pairs = record.spec.metadata if record.spec else {}
                 if (state and record.state != state) or (metadata and not metadata.items() <= pairs.items()):
                     continue
@@ -300,7 +300,7 @@ class JobQueue:
                 yield page
                 start += len(page)
 
-    def _records(self, tenant: str, ids: Sequence[str]) -> list[JobRecord]:
+    def records(self, tenant: str, ids: Sequence[str]) -> list[JobRecord]:
         """The jobs of `ids` that are there and this tenant's, in two round trips."""
         with self._scripts.faults(), self._redis.pipeline(transaction=False) as asked:
             for job_id in ids:

@@ -1,7 +1,8 @@
 """Events of one job as they come, for asyncio. Knows no HTTP."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -12,6 +13,8 @@ from services.jobqueue import keys
 from services.jobqueue.queue import event_of
 from services.jobqueue.records import Event, JobState
 from services.jobqueue.scripts import SOCKET_SECONDS
+
+_NEWEST = 50
 
 
 class EventStream:
@@ -46,6 +49,31 @@ class EventStream:
                         return
         except redis.exceptions.RedisError as error:
             raise Unavailable(f"the queue does not answer: {error}") from error
+
+    async def changes(self, tenant: str, job_ids: Sequence[str], *, wait_seconds: float) -> AsyncIterator[list[str]]:
+        """Which of these jobs something happened to, as it does; those submitted since, too. None is an empty list.
+
+        Answers at least every `wait_seconds`, and nothing of what happened before. Raises Unavailable.
+        """
+        after = {keys.events(job_id): "$" for job_id in job_ids}
+        ids = {keys.events(job_id): job_id for job_id in job_ids}
+        try:
+            newest = await self._newest(tenant)
+            while True:
+                answer: list[Any] = []
+                if after:
+                    answer = await self._redis.xread(after, block=int(wait_seconds * 1000)) or []
+                else:
+                    await asyncio.sleep(wait_seconds)
+                after |= {key: entries[-1][0] for key, entries in answer}
+                before, newest = newest, await self._newest(tenant)
+                yield [ids[key] for key, _ in answer] + [job_id for job_id in newest if job_id not in before]
+        except redis.exceptions.RedisError as error:
+            raise Unavailable(f"the queue does not answer: {error}") from error
+
+    async def _newest(self, tenant: str) -> list[str]:
+        found: list[str] = await self._redis.zrange(keys.jobs(tenant), 0, _NEWEST - 1, desc=True)
+        return found
 
     async def close(self) -> None:
         await self._redis.aclose()

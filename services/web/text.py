@@ -3,10 +3,13 @@
 `static/text.js` says the same in the browser; a test holds the two together.
 """
 
+import datetime as dt
+import json
 import math
 import re
+from collections.abc import Mapping
 
-from services.jobqueue.records import JobRecord
+from services.jobqueue.records import JobRecord, QueuePlace, Scores
 
 # Characters that a reader cannot see or that reorder what they see: controls but tab and newline, bidi marks,
 # zero-width and invisible format characters, line separators, lone surrogates, tag characters.
@@ -72,6 +75,59 @@ def network(job: JobRecord) -> str:
     return f"{model.cell} {model.hidden_size}x{model.num_layers}"
 
 
+def dataset(job: JobRecord, names: Mapping[str, str]) -> str:
+    """The name of the data set that the job reads, or else the beginning of its id."""
+    if job.spec is None:
+        return NOTHING
+    return visible_line(names.get(job.spec.dataset, job.spec.dataset[:11] + "…"))
+
+
 def title(job: JobRecord) -> str:
     """What a person calls the job."""
     return visible_line((job.spec and job.spec.name) or job.id)
+
+
+def score(scores: Scores | None) -> str:
+    """`1.573`, bits per character; of a task that writes none, its validation loss: `0.412 nats`."""
+    if scores is None:
+        return NOTHING
+    if scores.bits_per_character is not None:
+        return decimals(scores.bits_per_character, 3)
+    return NOTHING if scores.validation_loss is None else f"{decimals(scores.validation_loss, 3)} nats"
+
+
+_REASONS = {
+    "no_free_worker": "every worker is taken",
+    "backoff": "waits before its next attempt",
+    "quota": "waits for its tenant's quota",
+    "larger_job": "free workers are kept for a larger job",
+    "cluster_grows": "waits for workers that the cluster has to add",
+    "no_such_worker": "no worker here could run it",
+    "drained": "the service is drained and takes up no jobs",
+}
+
+
+def waits(place: QueuePlace) -> str:
+    """Why a queued job waits, and until when: `place 3: every worker is taken, starts in about 2 min`."""
+    said = f"place {place.position}: {_REASONS[place.reason]}"
+    return said if place.eta_seconds is None else f"{said}, starts in about {span(place.eta_seconds)}"
+
+
+def moment(at: float | None) -> str:
+    """`2026-11-25 19:33:53 UTC`."""
+    return NOTHING if at is None else f"{dt.datetime.fromtimestamp(at, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def size(num_bytes: int) -> str:
+    """`812 B`, `1.5 MB`."""
+    number = float(num_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+
+
+def plain(value: object) -> str:
+    """A value of a spec, in one line: JSON, but a text as it is."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

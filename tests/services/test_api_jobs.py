@@ -339,6 +339,32 @@ def test_logs_of_every_attempt_are_one_text(api: Api) -> None:
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
+def test_logs_may_be_asked_for_past_a_line(api: Api) -> None:
+    job = api.submit()["id"]
+    history = History(api.storage, layout.logs(job), 1)
+    for line in ("one", "two", "three"):
+        history.add({"line": line})
+    history.flush()
+    assert api.client.get(f"/v1/jobs/{job}/logs", params={"after": 2}).text == "three\n"
+    assert api.client.get(f"/v1/jobs/{job}/logs", params={"after": 3}).text == ""
+
+
+def test_samples_are_listed_by_checkpoint_and_superseded_by_a_later_attempt(api: Api) -> None:
+    job = api.submit()["id"]
+    for epoch, steps in ((1, (4, 8, 12)), (2, (8,))):
+        history = History(api.storage, layout.samples(job), epoch)
+        for step in steps:
+            text = {"prompt": "a", "text": f"{epoch}-{step}"}
+            history.add({"step": step, "epoch": epoch, "bits_per_character": None, "samples": [text]})
+        history.flush()
+    found = api.client.get(f"/v1/jobs/{job}/samples").json()
+    assert [(row["step"], row["epoch"], row["samples"]) for row in found["data"]] == [
+        (4, 1, [{"prompt": "a", "text": "1-4"}]),
+        (8, 2, [{"prompt": "a", "text": "2-8"}]),
+    ]
+    assert (found["first_id"], found["last_id"], found["has_more"]) == ("1-4", "2-8", False)
+
+
 def test_checkpoints_are_listed_latest_first_with_the_best_marked(api: Api, trained: Trained) -> None:
     api.submit()
     job = api.claim()

@@ -85,7 +85,7 @@ def finished(api: Api, trained: Trained, **changes: Any) -> str:
     api.submit(**changes)
     job = api.claim()
     api.publish(job, trained, 4)
-    for folder in (layout.metrics(job.claim.job), layout.logs(job.claim.job)):
+    for folder in (layout.metrics(job.claim.job), layout.logs(job.claim.job), layout.samples(job.claim.job)):
         history = History(api.storage, folder, job.claim.epoch)
         history.add({"step": 4})
         history.flush()

@@ -66,7 +66,7 @@ def test_what_records_refer_to_stays_and_all_else_goes(
     publish(held, 4, kept)
     needed |= {f"{kept}/weights", f"{kept}/manifest"}
     unneeded |= {f"{dropped}/weights", f"{dropped}/manifest"}
-    for folder in (layout.metrics(held.claim.job), layout.logs(held.claim.job)):
+    for folder in (layout.metrics(held.claim.job), layout.logs(held.claim.job), layout.samples(held.claim.job)):
         storage.put(f"{folder}/00000001-00000000.jsonl", b"{}")
         needed.add(f"{folder}/00000001-00000000.jsonl")
     finish(held)

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from complaints import Complaints
-from fake_v1 import KEY, FakeV1
+from fake_v1 import KEY_ID, SECRET, FakeV1
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from services.web import sessions
 
 ARGUMENTS = [
     "--headless",
@@ -61,10 +64,8 @@ def visit(chromium: Browser, fake: FakeV1, complaints: Complaints) -> Iterator[C
         context.set_default_timeout(20_000)
         page = context.new_page()
         if log_in:
-            page.goto(fake.url + "/login")
-            page.get_by_label("API key").fill(KEY)
-            page.get_by_role("button", name="Log in").click()
-            page.wait_for_url(fake.url + "/")
+            value = sessions.issue(SECRET, KEY_ID, time.time())
+            context.add_cookies([{"name": sessions.COOKIE_NAME, "value": value, "url": fake.url}])
         page.goto(fake.url + path)
         return page
 

@@ -8,21 +8,29 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
+from fake_inside import FakeInside, add_inside_routes
+from fake_models import FakeModels, add_model_routes
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from rnncore.spec import JobSpec, ModelSpec
-from services.jobqueue.records import JobRecord, JobState, Progress, Scores
+from services.jobqueue.listing import JobQuery, Listing
+from services.jobqueue.records import Checkpoint, Dataset, JobRecord, JobState, Progress, Scores
 from services.web import pages, sessions
+from services.web.site import Holder, Sources
 
 SECRET = b"a secret of the tests"
 KEY = "unroll-key-of-the-tests"
 KEY_ID = "key-1"
+TENANT = "tenant-1"
+DATASET = "ds-" + "0" * 32
+SCOPES = frozenset({"read", "train", "sample"})
 
 
 def job_record(job_id: str = "job-1", **changes: Any) -> JobRecord:
@@ -31,8 +39,8 @@ def job_record(job_id: str = "job-1", **changes: Any) -> JobRecord:
     fields: dict[str, Any] = {
         "id": job_id,
         "state": JobState.RUNNING,
-        "spec": JobSpec(dataset="ds-" + "0" * 32, name=name, model=ModelSpec(cell="lstm", hidden_size=320)),
-        "tenant": "tenant-1",
+        "spec": JobSpec(dataset=DATASET, name=name, model=ModelSpec(cell="lstm", hidden_size=320)),
+        "tenant": TENANT,
         "created_at": time.time() - 200,
         "progress": Progress(step=2100, characters=4_300_800, ratio=0.42, eta_seconds=135, characters_per_second=51234),
         "best": Scores(step=2000, validation_loss=1.09, bits_per_character=1.573),
@@ -63,6 +71,18 @@ class FakeV1:
 
     def __init__(self) -> None:
         self.jobs: list[JobRecord] = []
+        self.datasets = {DATASET: "shakespeare.txt"}
+        self.stored: list[Dataset] = []
+        self.submitted: list[dict[str, Any]] = []
+        self.uploads: list[tuple[dict[str, str], bytes]] = []
+        self.checkpoints: list[Checkpoint] = []
+        self.queries: list[JobQuery] = []
+        self.watched: list[list[str]] = []
+        self.samples: list[dict[str, Any]] = []
+        self.log: list[str] = []
+        self.refusals: dict[str, JSONResponse] = {}
+        self.histories: dict[str, list[dict[str, Any]]] = {}
+        self.sent: list[tuple[str, str]] = []
         self.history: list[dict[str, Any]] = []
         self.events: list[dict[str, Any] | None] = []
         self.completion: list[str | dict[str, Any]] = ["Once ", "upon ", "a time."]
@@ -72,6 +92,8 @@ class FakeV1:
         self.open_streams = 0
         self.live_keys = {KEY_ID}
         self.is_closing = False
+        self.inside = FakeInside()
+        self.models = FakeModels()
         self._streams_changed = threading.Condition()
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -103,8 +125,27 @@ class FakeV1:
             self.open_streams += change
             self._streams_changed.notify_all()
 
-    def get_job(self, key_id: str, job_id: str) -> JobRecord | None:
-        return next((job for job in self.jobs if job.id == job_id and key_id == KEY_ID), None)
+    def find_jobs(self, tenant: str, query: JobQuery) -> Listing:
+        """What the real listing would find by state, by pages; each question is kept."""
+        self.queries.append(query)
+        own = [job for job in self.jobs if job.tenant == tenant]
+        found = [job for job in own if query.state in (None, job.state)]
+        first = (query.page - 1) * query.size
+        return Listing(found[first : first + query.size], len(found), Counter(job.state for job in own), len(own))
+
+    async def changes(self, tenant: str, job_ids: Sequence[str]) -> AsyncIterator[list[str]]:
+        """Tells that something changed whenever the test says so."""
+        self.watched.append(list(job_ids))
+        self._count_stream(1)
+        try:
+            while not self.is_closing:
+                await self.next_change()
+                yield list(job_ids)
+        finally:
+            self._count_stream(-1)
+
+    def get_job(self, tenant: str, job_id: str) -> JobRecord | None:
+        return next((job for job in self.jobs if job.id == job_id and tenant == job.tenant), None)
 
     async def next_change(self) -> None:
         assert self._changed
@@ -134,7 +175,7 @@ class FakeV1:
                 await self.next_change()
             body = piece if isinstance(piece, dict) else {"choices": [{"index": 0, "text": piece}]}
             yield f"data: {json.dumps(body)}\n\n"
-            if isinstance(piece, dict):
+            if "error" in body:
                 return
         yield "data: [DONE]\n\n"
 
@@ -163,8 +204,8 @@ def frame(event: dict[str, Any] | None) -> str:
     return f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
 
 
-def refusal(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": "x", "param": None, "code": None}}, status)
+def refusal(status: int, message: str, param: str | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "type": "x", "param": param, "code": None}}, status)
 
 
 def fake_app(fake: FakeV1) -> FastAPI:
@@ -178,17 +219,25 @@ def fake_app(fake: FakeV1) -> FastAPI:
     app = FastAPI(lifespan=lifespan)
     app.mount("/static", pages.static_files())
     app.include_router(
-        pages.router(
-            secret=SECRET,
-            check_key=lambda raw: KEY_ID if raw == KEY else None,
-            key_is_live=lambda key_id: key_id in fake.live_keys,
-            list_jobs=lambda _: fake.jobs,
-            get_job=fake.get_job,
-            version="9.8.7",
-        )
+        pages.site(
+            Sources(
+                secret=SECRET,
+                version="9.8.7",
+                check_key=lambda raw: KEY_ID if raw == KEY else None,
+                holder=lambda key_id: Holder(TENANT, SCOPES) if key_id in fake.live_keys else None,
+                find_jobs=fake.find_jobs,
+                names_of_datasets=lambda ids: {each: fake.datasets[each] for each in ids if each in fake.datasets},
+                changes=fake.changes,
+                get_job=fake.get_job,
+                datasets=lambda _: fake.stored,
+                checkpoints=lambda _, __: fake.checkpoints,
+            )
+        ).router
     )
     add_guard(app, fake)
     add_routes(app, fake)
+    add_inside_routes(app, fake.inside)
+    add_model_routes(app, fake.models)
     return app
 
 
@@ -202,28 +251,66 @@ def add_guard(app: FastAPI, fake: FakeV1) -> None:
             if sessions.verify(SECRET, cookie, time.time()) is None:
                 return refusal(401, "no session")
             token = request.headers.get(sessions.CSRF_HEADER, "")
-            if request.method == "POST" and not sessions.csrf_matches(SECRET, cookie, token):
+            if request.method in ("POST", "DELETE") and not sessions.csrf_matches(SECRET, cookie, token):
                 return refusal(403, "no CSRF token")
         return await call_next(request)
 
 
 def add_routes(app: FastAPI, fake: FakeV1) -> None:
+    @app.get("/v1/jobs")
+    def jobs() -> dict[str, Any]:
+        return {"object": "list", "data": fake.jobs, "has_more": False}
+
     @app.get("/v1/jobs/{job_id}")
     def job(job_id: str) -> Any:
-        return fake.get_job(KEY_ID, job_id) or refusal(404, "no such job")
+        return fake.get_job(TENANT, job_id) or refusal(404, "no such job")
 
     @app.get("/v1/jobs/{job_id}/metrics")
-    def metrics(job_id: str) -> dict[str, Any]:
-        assert fake.get_job(KEY_ID, job_id)
-        return {"object": "list", "data": fake.history, "has_more": False, "first_id": None, "last_id": None}
+    def metrics(job_id: str, after: int = 0) -> dict[str, Any]:
+        assert fake.get_job(TENANT, job_id)
+        rows = [row for row in fake.histories.get(job_id, fake.history) if row["step"] > after]
+        return {"object": "list", "data": rows, "has_more": False, "first_id": None, "last_id": None}
+
+    @app.get("/v1/jobs/{job_id}/samples")
+    def samples(job_id: str) -> dict[str, Any]:
+        assert fake.get_job(TENANT, job_id)
+        return {"object": "list", "data": fake.samples, "has_more": False, "first_id": None, "last_id": None}
+
+    @app.get("/v1/jobs/{job_id}/logs")
+    def logs(job_id: str, after: int = 0) -> Response:
+        assert fake.get_job(TENANT, job_id)
+        return PlainTextResponse("".join(f"{line}\n" for line in fake.log[after:]))
+
+    @app.post("/v1/jobs")
+    async def submit(request: Request) -> Any:
+        fake.submitted.append(await request.json())
+        return fake.refusals.get("submit") or fake.jobs[0]
+
+    @app.post("/v1/datasets")
+    async def upload(request: Request) -> Any:
+        fake.uploads.append((dict(request.query_params), await request.body()))
+        name, kind = request.query_params["name"], request.query_params["kind"]
+        return fake.refusals.get("upload") or {"id": DATASET, "name": name, "kind": kind}
+
+    @app.post("/v1/jobs/{job_id}/{action}")
+    def act(job_id: str, action: str) -> Any:
+        fake.sent.append((action, job_id))
+        return fake.refusals.get(action) or fake.get_job(TENANT, job_id)
+
+    @app.delete("/v1/jobs/{job_id}")
+    def delete(job_id: str) -> Any:
+        fake.sent.append(("delete", job_id))
+        return {"id": job_id, "object": "job", "deleted": True}
 
     @app.get("/v1/jobs/{job_id}/events")
     async def events(job_id: str, request: Request, after: str | None = None) -> Response:
-        assert fake.get_job(KEY_ID, job_id)
+        assert fake.get_job(TENANT, job_id)
         assert request.headers["accept"] == "text/event-stream"
         return StreamingResponse(fake.frames(request, after), media_type="text/event-stream")
 
     @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
         fake.completion_requests.append(await request.json())
+        if refused := fake.models.refuse(fake.completion_requests[-1]):
+            return refused
         return StreamingResponse(fake.written(), media_type="text/event-stream")

@@ -1,5 +1,6 @@
 """The pages in a real Chromium: what moves, what ends, what hostile text may not do."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,10 @@ def points(page: Page, number: int) -> None:
 
 
 def test_login_cookie_is_out_of_reach_of_scripts_and_is_not_the_key(visit: Visit) -> None:
-    page = visit("/")
+    page = visit("/", log_in=False)
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(re.compile("/$"))
     assert page.evaluate("document.cookie") == ""
     cookie = next(c for c in page.context.cookies() if c["name"] == sessions.COOKIE_NAME)
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
@@ -44,7 +48,7 @@ def test_login_cookie_is_out_of_reach_of_scripts_and_is_not_the_key(visit: Visit
 def test_curve_appears_and_moves_without_a_reload(visit: Visit, fake: FakeV1) -> None:
     fake.jobs = [job_record()]
     fake.history = [metrics_row(step, loss=4.0 - step / 100) for step in (10, 20, 30)]
-    page = visit("/?job=job-1")
+    page = visit("/jobs/job-1")
     page.evaluate("window.isTheSamePage = true")
     points(page, 3)
     before = picture(page)
@@ -62,7 +66,7 @@ def test_curve_appears_and_moves_without_a_reload(visit: Visit, fake: FakeV1) ->
 
 def test_resumed_run_supersedes_its_predecessor_from_its_first_step_on(visit: Visit, fake: FakeV1) -> None:
     fake.jobs = [job_record()]
-    page = visit("/?job=job-1")
+    page = visit("/jobs/job-1")
     for step in (10, 20, 30, 40):
         fake.push("metrics", metrics_row(step, loss=2.0))
     points(page, 4)
@@ -86,7 +90,7 @@ def test_resumed_run_supersedes_its_predecessor_from_its_first_step_on(visit: Vi
 def test_new_points_leave_a_zoom_as_it_is(visit: Visit, fake: FakeV1) -> None:
     fake.jobs = [job_record()]
     fake.history = [metrics_row(step) for step in range(10, 1010, 10)]
-    page = visit("/?job=job-1")
+    page = visit("/jobs/job-1")
     points(page, 100)
     whole = picture(page)
     box = page.locator("#curve .u-over").bounding_box()
@@ -108,15 +112,14 @@ def test_new_points_leave_a_zoom_as_it_is(visit: Visit, fake: FakeV1) -> None:
 
 def test_end_of_a_job_shows_without_a_reload_and_closes_the_stream(visit: Visit, fake: FakeV1) -> None:
     fake.jobs = [job_record()]
-    page = visit("/?job=job-1")
-    expect(page.locator("#job-state")).to_have_text("running")
+    page = visit("/jobs/job-1")
+    expect(page.locator("#run-state")).to_have_text("running")
     fake.jobs = [job_record(state=JobState.SUCCEEDED)]
     fake.push("message", {"level": "info", "text": "done"})
     fake.push("state", {"state": "succeeded", "reason": "max_steps", "attempt": 1, "epoch": 1})
     fake.end()
-    expect(page.locator("#job-state")).to_have_text("succeeded")
-    expect(page.locator("#job-state use")).to_have_attribute("href", "#i-succeeded")
-    expect(page.locator("#jobs .state")).to_have_text("succeeded")
+    expect(page.locator("#run-state")).to_have_text("succeeded")
+    expect(page.locator("#run-state use")).to_have_attribute("href", "#i-succeeded")
     expect(page.locator("#live")).to_have_text("ended")
     page.evaluate(IS_HIDDEN, True)
     page.evaluate(IS_HIDDEN, False)
@@ -134,7 +137,7 @@ def test_list_keeps_itself_current_and_keeps_the_focus(visit: Visit, fake: FakeV
 
 def test_hidden_tab_holds_no_stream_and_goes_on_where_it_was(visit: Visit, fake: FakeV1) -> None:
     fake.jobs = [job_record()]
-    page = visit("/?job=job-1")
+    page = visit("/jobs/job-1")
     fake.push("metrics", metrics_row(10))
     fake.push("metrics", metrics_row(20))
     points(page, 2)
@@ -150,7 +153,7 @@ def test_hidden_tab_holds_no_stream_and_goes_on_where_it_was(visit: Visit, fake:
 def test_hostile_text_is_shown_and_never_run(visit: Visit, fake: FakeV1) -> None:
     fake.jobs = [job_record(name=HOSTILE)]
     fake.completion = [HOSTILE]
-    page = visit("/?job=job-1")
+    page = visit("/jobs/job-1")
     fake.push(
         "checkpoint",
         {"step": 10, "epoch": 1, "bits_per_character": 2.5, "samples": [{"prompt": HOSTILE, "text": HOSTILE}]},
@@ -159,17 +162,19 @@ def test_hostile_text_is_shown_and_never_run(visit: Visit, fake: FakeV1) -> None
     page.get_by_role("textbox", name="Prompt").fill("a")
     page.get_by_role("button", name="Complete").click()
     expect(page.locator("#completion")).to_have_text("a" + SHOWN)
-    expect(page.locator("#job-title")).to_have_text(SHOWN)
-    fake.jobs = [job_record(name=HOSTILE), job_record("job-2", name=HOSTILE)]
-    expect(page.locator("#jobs bdi")).to_have_text([SHOWN, SHOWN])  # by way of the list's own refresh
+    expect(page.locator("#run-title")).to_have_text(SHOWN)
     assert page.locator("img[src=x]").count() == 0
     assert page.title() == f"{SHOWN} · Unroll"
+    page.get_by_role("link", name="Runs").click()
+    fake.jobs = [job_record(name=HOSTILE), job_record("job-2", name=HOSTILE)]
+    expect(page.locator("#runs bdi")).to_have_text([SHOWN, SHOWN])  # by way of the list's own refresh
+    assert page.locator("img[src=x]").count() == 0
 
 
 def test_completion_streams_into_the_page(visit: Visit, fake: FakeV1) -> None:
     fake.jobs = [job_record()]
     fake.pieces_allowed = 1
-    page = visit("/?job=job-1")
+    page = visit("/jobs/job-1")
     page.get_by_role("textbox", name="Prompt").fill("KING:\n")
     page.get_by_label("Seed").fill("7")
     page.get_by_label("Checkpoint").select_option("latest")
@@ -188,7 +193,7 @@ def test_completion_streams_into_the_page(visit: Visit, fake: FakeV1) -> None:
 def test_completion_can_be_stopped_and_keeps_what_was_written(visit: Visit, fake: FakeV1) -> None:
     fake.jobs = [job_record()]
     fake.pieces_allowed = 1
-    page = visit("/?job=job-1")
+    page = visit("/jobs/job-1")
     page.get_by_role("button", name="Complete").click()
     expect(page.locator("#completion")).to_have_text("Once ")
     page.get_by_role("button", name="Stop").click()
@@ -200,7 +205,7 @@ def test_completion_can_be_stopped_and_keeps_what_was_written(visit: Visit, fake
 def test_error_within_a_stream_is_told_beside_what_was_written(visit: Visit, fake: FakeV1) -> None:
     fake.jobs = [job_record()]
     fake.completion = ["Once ", {"error": {"message": "the sampler went away <b>\u202e"}}]
-    page = visit("/?job=job-1")
+    page = visit("/jobs/job-1")
     page.get_by_role("button", name="Complete").click()
     expect(page.locator("#try-error")).to_have_text("the sampler went away <b>⟨U+202E⟩")
     expect(page.locator("#completion")).to_have_text("Once ")
@@ -208,7 +213,7 @@ def test_error_within_a_stream_is_told_beside_what_was_written(visit: Visit, fak
 
 def test_refused_completion_says_why(visit: Visit, fake: FakeV1, complaints: Complaints) -> None:
     fake.jobs = [job_record()]
-    page = visit("/?job=job-1")
+    page = visit("/jobs/job-1")
     page.locator('meta[name="csrf-token"]').evaluate("(meta) => { meta.content = 'forged'; }")
     page.get_by_role("button", name="Complete").click()
     expect(page.locator("#try-error")).to_have_text("no CSRF token")

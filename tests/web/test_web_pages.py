@@ -4,6 +4,7 @@ import asyncio
 import time
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from fake_v1 import KEY, KEY_ID, SECRET, FakeV1, fake_app, job_record
 
 from services.jobqueue.records import JobError, JobState, QueuePlace
 from services.web import sessions, text
-from services.web.pages import CONTENT_SECURITY_POLICY
+from services.web.site import CONTENT_SECURITY_POLICY
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202eevil\x1b[31m\n{{ 7*7 }}"
 
@@ -61,14 +62,15 @@ def read(page: httpx.Response) -> _Text:
 def test_page_without_a_living_session_leads_to_the_login(cookie: str | None, live: set[str]) -> None:
     fake = FakeV1()
     fake.live_keys = live
-    answer = ask(fake, "GET", "/?job=job-1", cookie=cookie)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/login?job=job-1")
-    assert ask(fake, "GET", "/parts/jobs", cookie=cookie).status_code == 401
+    answer = ask(fake, "GET", "/jobs/job-1?x=1", cookie=cookie)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2Fjobs%2Fjob-1%3Fx%3D1")
+    assert ask(fake, "GET", "/", cookie=cookie).headers["location"] == "/login"
+    assert ask(fake, "GET", "/parts/runs", cookie=cookie).status_code == 401
 
 
-def test_login_sets_a_cookie_scripts_cannot_read_and_leads_back_to_the_job() -> None:
-    answer = ask(FakeV1(), "POST", "/login", data={"key": f" {KEY}\n", "job": "job-1"})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/?job=job-1")
+def test_login_sets_a_cookie_scripts_cannot_read_and_leads_back_to_the_page_that_was_asked_for() -> None:
+    answer = ask(FakeV1(), "POST", "/login", data={"key": f" {KEY}\n", "next": "/jobs/job-1?x=1"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/jobs/job-1?x=1")
     cookie = answer.headers["set-cookie"]
     assert {"HttpOnly", "SameSite=strict", "Path=/", "Max-Age=43200"} <= set(cookie.split("; "))
     assert KEY not in cookie
@@ -82,11 +84,30 @@ def test_cookie_set_over_https_stays_on_https() -> None:
 
 
 @pytest.mark.parametrize(
-    "job", ["//evil.example", "https://evil.example", "a\r\nset-cookie: x=y", "../x", "", "a" * 201]
+    "path",
+    [
+        *("//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example", "/jobs/x\r\na: b"),
+        *("/v1/jobs", "/login?next=/login", "/parts/runs", "/static/run.js", "jobs/x", "", "/jobs/" + "a" * 2001),
+    ],
 )
-def test_login_leads_nowhere_but_home_whatever_it_is_told(job: str) -> None:
-    answer = ask(FakeV1(), "POST", "/login", data={"key": KEY, "job": job})
+def test_login_leads_to_own_pages_alone_whatever_it_is_told(path: str) -> None:
+    answer = ask(FakeV1(), "POST", "/login", data={"key": KEY, "next": path})
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_address_that_a_run_had_before_it_had_a_page_leads_to_the_page() -> None:
+    answer = ask(FakeV1(), "GET", "/", cookie=session(), params={"job": "job-1"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/jobs/job-1")
+    foreign = ask(FakeV1(), "GET", "/", cookie=session(), params={"job": "/evil.example\r\n"})
+    assert foreign.headers["location"] == "/"
+
+
+def test_header_marks_the_page_one_is_at() -> None:
+    fake = FakeV1()
+    fake.jobs = [job_record("job-1")]
+    for path in ("/", "/jobs/job-1"):
+        assert '<a href="/" aria-current="page">Runs</a>' in ask(fake, "GET", path, cookie=session()).text
+    assert "<nav" not in ask(fake, "GET", "/login").text
 
 
 def test_wrong_key_is_refused_and_not_repeated() -> None:
@@ -106,7 +127,7 @@ def test_logout_needs_the_csrf_token() -> None:
     assert "Max-Age=0" in done.headers["set-cookie"]
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/parts/jobs", "/?job=nobody"])
+@pytest.mark.parametrize("path", ["/", "/login", "/parts/runs", "/jobs/nobody"])
 def test_every_page_carries_the_policy(path: str) -> None:
     answer = ask(FakeV1(), "GET", path, cookie=session())
     assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
@@ -129,12 +150,12 @@ def test_list_shows_each_job_in_numbers() -> None:
     ]
 
 
-def test_no_jobs_shows_the_command_to_type() -> None:
+def test_no_runs_shows_the_command_to_type() -> None:
     assert "unroll submit FILE --watch" in ask(FakeV1(), "GET", "/", cookie=session()).text
 
 
-def test_unknown_job_says_so_above_the_list() -> None:
-    answer = ask(FakeV1(), "GET", "/", cookie=session(), params={"job": HOSTILE})
+def test_unknown_run_says_so() -> None:
+    answer = ask(FakeV1(), "GET", f"/jobs/{quote(HOSTILE, safe='')}", cookie=session())
     assert answer.status_code == 404
     assert "<img src=x" not in answer.text
     assert "⟨U+202E⟩evil⟨U+001B⟩[31m⟨U+000A⟩{{ 7*7 }}" in answer.text
@@ -145,7 +166,7 @@ def test_hostile_name_and_error_read_as_text() -> None:
     fake.jobs = [
         job_record("job-1", name=HOSTILE, state=JobState.FAILED, error=JobError(type="x", message=HOSTILE, hint="</p>"))
     ]
-    page = ask(fake, "GET", "/?job=job-1", cookie=session())
+    page = ask(fake, "GET", "/jobs/job-1", cookie=session())
     assert "<img src=x" not in page.text
     for invisible in "\u202e\x1b":
         assert invisible not in page.text
@@ -158,10 +179,10 @@ def test_lone_surrogate_does_not_break_the_page() -> None:
 
 
 def test_static_modules_are_checked_anew_by_each_visit() -> None:
-    answer = ask(FakeV1(), "GET", "/static/page.js")
+    answer = ask(FakeV1(), "GET", "/static/run.js")
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.headers["content-type"].startswith("text/javascript")
-    again = ask(FakeV1(), "GET", "/static/page.js", headers={"if-none-match": answer.headers["etag"]})
+    again = ask(FakeV1(), "GET", "/static/run.js", headers={"if-none-match": answer.headers["etag"]})
     assert again.status_code == 304
 
 

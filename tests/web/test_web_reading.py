@@ -18,19 +18,19 @@ Visit = Callable[..., Page]
 
 def test_list_and_job_read_without_javascript(visit: Visit, fake: FakeV1) -> None:
     fake.jobs = [job_record("job-1", name="Shakespeare"), job_record("job-2", state=JobState.FAILED)]
-    page = visit("/?job=job-1", java_script_enabled=False)
-    expect(page.get_by_role("table", name="Jobs").get_by_role("row")).to_have_count(3)
-    expect(page.get_by_role("link", name="Shakespeare")).to_have_attribute("aria-current", "page")
+    page = visit("/jobs/job-1", java_script_enabled=False)
+    expect(page.get_by_role("heading", name="Shakespeare")).to_be_visible()
     expect(page.locator("#fact-best")).to_have_text("1.573")
     expect(page.locator("#fact-eta")).to_have_text("2 min")
     expect(page.get_by_text("The curve needs JavaScript")).to_be_visible()
     page.goto(fake.url + "/")
+    expect(page.get_by_role("table", name="Runs").get_by_role("row")).to_have_count(3)
     expect(page.get_by_role("row").nth(1)).to_have_text(
         re.compile(r"running\s*Shakespeare\s*lstm 320x1\s*42 %\s*2 min left\s*1\.573\s*51,234\s*3 min")
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/?job=job-1", "/?job=nobody", "/login"])
+@pytest.mark.parametrize("path", ["/", "/jobs/job-1", "/jobs/nobody", "/login"])
 @pytest.mark.parametrize("width", [320, 375, 700, 1000, 1440])
 def test_no_width_scrolls_sideways(visit: Visit, fake: FakeV1, complaints: Complaints, path: str, width: int) -> None:
     fake.jobs = [job_record("job-1", name="w" * 200), job_record("job-2", state=JobState.QUEUED)]
@@ -38,11 +38,11 @@ def test_no_width_scrolls_sideways(visit: Visit, fake: FakeV1, complaints: Compl
     long = {"prompt": "x" * 500, "text": "y" * 500}
     fake.push("checkpoint", {"step": 10, "epoch": 1, "bits_per_character": 2.5, "samples": [long]})
     page = visit(path, viewport={"width": width, "height": 700})
-    if path == "/?job=job-1":
+    if path == "/jobs/job-1":
         expect(page.locator("#curve")).to_have_attribute("data-points", "2")
         expect(page.locator("#samples pre")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    if path == "/?job=nobody":
+    if path == "/jobs/nobody":
         assert [said[:3] for said in complaints.said] == ["404", "err"]
         complaints.said.clear()
 

@@ -130,6 +130,7 @@ class SweepFields(TypedDict, total=False):
     max_parallel: int | None
     replicates: int
     early_stopping: SuccessiveHalving | None
+    fuse: Literal["auto", "never"]
     promote_to: str | None
     metadata: Mapping[str, str]
 

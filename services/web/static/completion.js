@@ -1,6 +1,6 @@
 // The small form that continues a prompt: what the model writes appears as it is written. Knows no job.
 
-import { ApiError, complete } from "./api.js";
+import { complete, sentence } from "./api.js";
 import { visible } from "./text.js";
 
 export class CompletionForm {
@@ -56,7 +56,7 @@ export class CompletionForm {
   }
 
   refuse(error) {
-    this.error.textContent = error instanceof ApiError ? visible(error.message) : "the server could not be reached";
+    this.error.textContent = visible(sentence(error));
     this.error.hidden = false;
     if (this.output.childNodes.length === 1) this.output.hidden = true;
   }
