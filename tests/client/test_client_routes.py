@@ -36,6 +36,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "GET /v1/jobs/{job_id}/metrics": lambda c: c.jobs.metrics("j"),
     "GET /v1/jobs/{job_id}/logs": lambda c: c.jobs.logs("j"),
     "GET /v1/jobs/{job_id}/checkpoints": lambda c: c.jobs.checkpoints("j"),
+    "GET /v1/jobs/{job_id}/samples": lambda c: c.jobs.samples("j"),
     "GET /v1/jobs/{job_id}/checkpoints/{step}/inspection": lambda c: c.jobs.inspection("j", 3),
     "POST /v1/sweeps": lambda c: c.sweeps.create(spec={"dataset": D}, parameters={}),
     "GET /v1/sweeps": lambda c: c.sweeps.list(),
@@ -77,6 +78,7 @@ NAMES = {
 # Answers, and parts of answers, that the client hands on as the objects that they are.
 OBJECTS = frozenset(
     {
+        "Copying",
         "Deleted",
         "Gradient",
         "LayerView",
@@ -93,6 +95,7 @@ OBJECTS = frozenset(
         "UnitView",
         "WindowLoss",
         "WrittenSequence",
+        "WrittenText",
         "services__wire__Usage",
     }
 )

@@ -83,7 +83,7 @@ def test_whatever_is_named_is_there(path: Path) -> None:
     assert set(re.findall(r"\bunroll_[a-z_]+\b", text)) - metrics <= {"unroll_jobs"}
     assert set(re.findall(r"\bunroll:[a-z:_]+\b", text)) <= set(recorded(ROOT))
     settings = {str(field.validation_alias) for field in Settings.model_fields.values()}
-    assert set(re.findall(r"\bUNROLL_[A-Z_]+\b", text)) <= settings
+    assert set(re.findall(r"\bUNROLL_[A-Z_]+\b", text)) <= settings | {"UNROLL_URL"}
     assert set(re.findall(r"\bUnroll[A-Z][A-Za-z]+\b", text)) <= set(alerts(ROOT))
     for named in re.findall(r"\b(?:docs|deploy|tests|services)/[\w/.-]+\w", text):
         assert (ROOT / named).exists() or named.startswith("deploy/secrets/"), named

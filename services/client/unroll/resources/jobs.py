@@ -15,7 +15,7 @@ from unroll.outcomes import succeeded
 from unroll.requests import JobFields
 from unroll.sse import follow
 from unroll.transport import Transport
-from unroll.types import Checkpoint, Event, Inspection, JobRecord, Metrics
+from unroll.types import Checkpoint, CheckpointSamples, Event, Inspection, JobRecord, Metrics
 
 
 class Jobs:
@@ -147,6 +147,10 @@ class Jobs:
     def checkpoints(self, job: str) -> Iterator[Checkpoint]:
         """Its published checkpoints."""
         return self._transport.pages(Checkpoint, f"{_path(job)}/checkpoints")
+
+    def samples(self, job: str) -> Iterator[CheckpointSamples]:
+        """What it wrote at each checkpoint, those deleted since included, oldest first."""
+        return self._transport.page(CheckpointSamples, f"{_path(job)}/samples", {})
 
     def inspection(self, job: str, step: int) -> Inspection:
         """What the checkpoint of `step` was like within, as the trainer saw it. Raises NotFoundError."""

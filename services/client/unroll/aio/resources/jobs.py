@@ -13,7 +13,7 @@ from unroll.errors import ProtocolError
 from unroll.frames import ServerSentEvent
 from unroll.outcomes import succeeded
 from unroll.requests import JobFields
-from unroll.types import Checkpoint, Event, Inspection, JobRecord, Metrics
+from unroll.types import Checkpoint, CheckpointSamples, Event, Inspection, JobRecord, Metrics
 
 
 class AsyncJobs:
@@ -145,6 +145,10 @@ class AsyncJobs:
     def checkpoints(self, job: str) -> AsyncIterator[Checkpoint]:
         """Its published checkpoints."""
         return self._transport.pages(Checkpoint, f"{_path(job)}/checkpoints")
+
+    def samples(self, job: str) -> AsyncIterator[CheckpointSamples]:
+        """What it wrote at each checkpoint, those deleted since included, oldest first."""
+        return self._transport.page(CheckpointSamples, f"{_path(job)}/samples", {})
 
     async def inspection(self, job: str, step: int) -> Inspection:
         """What the checkpoint of `step` was like within, as the trainer saw it. Raises NotFoundError."""
