@@ -36,6 +36,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "GET /v1/jobs/{job_id}/metrics": lambda c: c.jobs.metrics("j"),
     "GET /v1/jobs/{job_id}/logs": lambda c: c.jobs.logs("j"),
     "GET /v1/jobs/{job_id}/checkpoints": lambda c: c.jobs.checkpoints("j"),
+    "GET /v1/jobs/{job_id}/samples": lambda c: c.jobs.samples("j"),
     "GET /v1/jobs/{job_id}/checkpoints/{step}/inspection": lambda c: c.jobs.inspection("j", 3),
     "GET /v1/jobs/{job_id}/samples": lambda c: c.jobs.samples("j"),
     "POST /v1/sweeps": lambda c: c.sweeps.create(spec={"dataset": D}, parameters={}),

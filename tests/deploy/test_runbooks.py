@@ -38,7 +38,7 @@ def text_of(path: Path) -> str:
 def commands(path: Path) -> Iterator[list[str]]:
     """Every command of a page, as a shell would split it: those in blocks, and those between backticks."""
     text = text_of(path)
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"```sh[^\n]*\n(.*?)```", text, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     rest = re.sub(r"```.*?```", "", text, flags=re.DOTALL).replace("\n", " ")
     inline = [code for code in re.findall(r"`([^`]+)`", rest) if re.match(r"(unroll|docker|kubectl|promtool) ", code)]
@@ -83,7 +83,7 @@ def test_whatever_is_named_is_there(path: Path) -> None:
     assert set(re.findall(r"\bunroll_[a-z_]+\b", text)) - metrics <= {"unroll_jobs"}
     assert set(re.findall(r"\bunroll:[a-z:_]+\b", text)) <= set(recorded(ROOT))
     settings = {str(field.validation_alias) for field in Settings.model_fields.values()}
-    assert set(re.findall(r"\bUNROLL_[A-Z_]+\b", text)) <= settings
+    assert set(re.findall(r"\bUNROLL_[A-Z_]+\b", text)) <= settings | {"UNROLL_URL"}
     assert set(re.findall(r"\bUnroll[A-Z][A-Za-z]+\b", text)) <= set(alerts(ROOT))
     for named in re.findall(r"\b(?:docs|deploy|tests|services)/[\w/.-]+\w", text):
         assert (ROOT / named).exists() or named.startswith("deploy/secrets/"), named

@@ -1,4 +1,4 @@
-"""The inside of a job and the playground against a real service: a small network that is trained and made to write."""
+"""The inside of a job and the playground against a real service: a small network, looked into, made to write."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -321,6 +321,16 @@ class Checkpoint(_Answer):
     is_latest: bool = False
 
 
+class CheckpointSamples(_Answer):
+    """What a job wrote at one checkpoint: `prompt` and `text` of each."""
+
+    object: str = "checkpoint.samples"
+    step: int
+    epoch: int = 0
+    bits_per_character: float | None = None
+    samples: list[dict[str, Any]] = Field(default_factory=list)
+
+
 class Dataset(_Answer):
     """One uploaded data set. `uses` counts the unfinished jobs that read it."""
 

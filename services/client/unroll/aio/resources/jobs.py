@@ -147,8 +147,8 @@ class AsyncJobs:
         return self._transport.pages(Checkpoint, f"{_path(job)}/checkpoints")
 
     def samples(self, job: str) -> AsyncIterator[CheckpointSamples]:
-        """What it wrote at each checkpoint, oldest first."""
-        return self._transport.pages(CheckpointSamples, f"{_path(job)}/samples")
+        """What it wrote at each checkpoint, those deleted since included, oldest first."""
+        return self._transport.page(CheckpointSamples, f"{_path(job)}/samples", {})
 
     async def inspection(self, job: str, step: int) -> Inspection:
         """What the checkpoint of `step` was like within, as the trainer saw it. Raises NotFoundError."""
