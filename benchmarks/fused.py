@@ -14,7 +14,8 @@ halves     two processes, half of the jobs fused in each, on half of the threads
 
 Compared by the clock on the wall are what one trainer does with and without (`fused` and `one` with `after`), and two
 trainers (`halves` with `pairs`); where neighbours disturb that, the processor time of all threads is the better judge
-(`cpu`: `one` with `single`).
+(`cpu`: `one` with `single`). With --steady it alone is given, of the steps without what comes before and after them:
+twice as many steps less once as many.
 """
 
 import argparse
@@ -68,16 +69,36 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=CASES, metavar="CELL:UNITSxLAYERS:TRIALS[:STREAMS]")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="single and one have to be among them")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--steady", action="store_true", help="the steps alone, on one thread, by processor time")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(options.text, **json.loads(options.child))
         return
     print(f"{options.device}, {THREADS} threads, {options.steps} steps")
+    if options.steady:
+        print(f"{'case':<22}  single   fused    times as fast")
+        for case in options.only:
+            steady(options, case)
+        return
     print(f"{'':<22}{'seconds':>8}{'':<40}{'times as fast':>22}")
     print(f"{'case':<22}" + "".join(f"{way:>8}" for way in WAYS) + "    fused      one   halves      cpu")
     for case in options.only:
         row(options, case)
+
+
+def steady(options: argparse.Namespace, case: str) -> None:
+    """Prints the processor time of the steps alone, on one thread."""
+    every, seconds = range(int(case.split(":")[2])), {}
+    for is_fused in (False, True):
+        spent = []
+        for steps in (options.steps, 2 * options.steps):
+            asked = argparse.Namespace(**{**vars(options), "steps": steps})
+            spent.append(
+                statistics.median(measured(asked, case, [(every, 1, is_fused)])[0][1] for _ in range(options.rounds))
+            )
+        seconds[is_fused] = spent[1] - spent[0]
+    print(f"{case:<22}{seconds[False]:>8.2f}{seconds[True]:>8.2f}{seconds[False] / seconds[True]:>9.2f}", flush=True)
 
 
 def row(options: argparse.Namespace, case: str) -> None:

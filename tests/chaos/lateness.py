@@ -39,8 +39,8 @@ def claims_of(calls: Iterable[Call]) -> Claims:
     """Of each job, when which epoch was handed out."""
     claimed: Claims = {}
     for call in calls:
-        if call.script == "claim" and call.answer:
-            claimed.setdefault(call.answer[0], []).append((call.answered_at, int(call.answer[2])))
+        for row in call.answer if call.script == "claim" else ():
+            claimed.setdefault(row[0], []).append((call.answered_at, int(row[2])))
     return claimed
 
 

@@ -17,7 +17,7 @@ from tests.chaos.redis_proxy import Call
 
 
 def claim(job: str, epoch: int, at: float) -> Call:
-    return Call("claim", 7, ("token", "3000", "1", "0"), [job, "tenant", str(epoch), "token"], at - 0.25, at)
+    return Call("claim", 7, ("token", "3000", "1", "0"), [[job, "tenant", str(epoch), "token"]], at - 0.25, at)
 
 
 def call(script: str, job: str, epoch: int, sent_at: float, answer: Any = "ok") -> Call:
@@ -32,7 +32,7 @@ HANDED_OVER = {"job-a": [(10.0, 1), (20.0, 2)], "job-b": [(15.0, 3)]}
 
 
 def test_only_claims_that_found_a_job_are_claims() -> None:
-    nothing = Call("claim", 7, ("token",), None, 1.0, 2.0)
+    nothing = Call("claim", 7, ("token",), [], 1.0, 2.0)
     calls = [claim("job-a", 1, 10.0), nothing, call("beat", "job-a", 1, 12.0), claim("job-a", 2, 20.0)]
     assert claims_of(calls) == {"job-a": [(10.0, 1), (20.0, 2)]}
 

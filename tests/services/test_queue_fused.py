@@ -159,12 +159,22 @@ def test_trial_whose_worker_was_lost_is_handed_out_alone_until_it_gets_further(
     jobs = submit(3)
     for held in claim(scripts):
         claims.lose(scripts, held)
+    late = submit(1)
     alone = [claim(scripts) for _ in range(3)]
     assert [ids(found) for found in alone] == [[job] for job in jobs]
     for (held,) in alone:
         job_of(scripts, held).write(publish=[make_checkpoint(held, 10)])
         job_of(scripts, held).suspend()
-    assert ids(claim(scripts)) == jobs
+    assert [ids(claim(scripts)), ids(claim(scripts))] == [jobs, late]
+
+
+def test_trial_whose_worker_was_lost_joins_no_other(scripts: RedisScripts, submit: Submit) -> None:
+    jobs = submit(3)
+    (first,) = claim(scripts, most=1)
+    for held in claim(scripts):
+        claims.lose(scripts, held)
+    claims.release(scripts, first)
+    assert [ids(claim(scripts)) for _ in range(3)] == [[job] for job in jobs]
 
 
 def test_each_trial_costs_its_tenant_a_turn(queue: JobQueue, scripts: RedisScripts, submit: Submit) -> None:
