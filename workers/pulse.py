@@ -34,13 +34,13 @@ class Pulse:
 
 
 def _occupants(seat: Seat, jobs_of_guests: Mapping[str, str]) -> list[Occupant]:
-    held = seat.work.claim.job if seat.work else seat.inherited
+    held = [claim.job for claim in seat.work.claims] if seat.work else [seat.inherited] if seat.inherited else []
     guests = [
         Occupant(job=jobs_of_guests[name], share=quarters / WHOLE)
         for name, quarters in sorted(seat.guests.items())
         if name in jobs_of_guests
     ]
-    return ([Occupant(job=held)] if held else []) + guests
+    return [Occupant(job=job, share=1 / len(held)) for job in held] + guests
 
 
 def _worker(seat: Seat, sitting: list[Occupant], utilisation: float) -> Worker:

@@ -4,7 +4,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from services.web import compare, datasets, login, models, queue, run, runs, submit, sweeps, workers
+from services.web import compare, datasets, login, models, playground, queue, run, runs, submit, sweeps, workers
 from services.web.site import HERE, NavEntry, Site, Sources
 
 _NAVIGATION = (
@@ -12,10 +12,11 @@ _NAVIGATION = (
     NavEntry("Sweeps", "/sweeps"),
     NavEntry("Data sets", "/datasets"),
     NavEntry("Models", "/models"),
+    NavEntry("Playground", "/playground"),
     NavEntry("Queue", "/queue"),
     NavEntry("Workers", "/workers"),
 )
-_PAGES = (login, runs, run, submit, compare, sweeps, datasets, models, queue, workers)
+_PAGES = (login, runs, run, submit, compare, sweeps, datasets, models, playground, queue, workers)
 
 
 def site(sources: Sources) -> Site:

@@ -18,6 +18,11 @@ from services.jobqueue.records import JobState
 
 pytestmark = pytest.mark.system
 
+# Asks for the live parts at once, and is over when they are there.
+REFRESH = """() => new Promise((done) => {
+  document.addEventListener("live", done, { once: true });
+  document.dispatchEvent(new Event("changed"));
+})"""
 Visit = Callable[..., Page]
 PAGE = f"/sweeps/{SWEEP}"
 
@@ -144,6 +149,7 @@ def test_sweep_is_cancelled_by_a_second_click_and_its_best_promoted(visit: Visit
     page.keyboard.press("Escape")
     expect(cancel).to_be_visible()
     cancel.click()
+    page.evaluate(REFRESH)
     page.get_by_role("button", name="Cancel it and its trials?").click()
     expect(page.locator("#toasts")).to_contain_text("Makes no trial more")
     page.get_by_label("Alias for the best model").fill("prod")
