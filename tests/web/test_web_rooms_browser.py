@@ -9,6 +9,7 @@ from complaints import Complaints
 from fake_rooms import DATASET, SWEEP, dataset_shelf, in_line, sweep_shelf, sweep_spec, trial, worker
 from fake_v1 import FakeV1, job_record
 from playwright.sync_api import Page, expect
+from test_web_axe import violations
 from test_web_browser import HOSTILE, SHOWN
 from test_web_rooms import PATHS, furnished
 
@@ -325,3 +326,15 @@ def test_every_page_reads_without_javascript(visit: Visit, fake: FakeV1) -> None
         page.goto(fake.url + path)
         expect(page.locator("main h1").first).to_be_visible()
         assert page.locator(".scripted:visible").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_of_rooms_violates_axe(visit: Visit, fake: FakeV1, scheme: str) -> None:
+    scored(fake)
+    page = visit("/sweeps", color_scheme=scheme)
+    found = {}
+    for path in PATHS:
+        page.goto(fake.url + path)
+        page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
+        found[path] = violations(page)
+    assert {path: said for path, said in found.items() if said} == {}
