@@ -131,13 +131,15 @@ def test_new_trials_appear_without_a_reload_and_move_nobodys_view(visit: Visit, 
 
 
 def test_ended_sweep_is_asked_for_no_more(visit: Visit, fake: FakeV1) -> None:
-    page = visit(PAGE)
+    page = visit("/sweeps")
+    page.clock.install()
+    page.goto(fake.url + PAGE)
     shelf = fake.shelves.of_sweeps[0]
     fake.shelves.of_sweeps = [sweep_shelf(shelf.trials, state="succeeded", finished_at=shelf.report.created_at + 1)]
+    page.clock.run_for(2500)
     expect(page.locator("#sweep-facts [role=status]")).to_have_text("succeeded")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.clock.install()
     page.clock.run_for(20_000)
     assert asked == []
 
