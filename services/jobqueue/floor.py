@@ -23,7 +23,10 @@ class Occupant(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     job: str
-    share: float = Field(1.0, description="The part of the worker that it has: less than 1 beside others.")
+    share: float = Field(
+        1.0,
+        description="The part that it has: of a GPU, or beside trials of a sweep that are trained together with it.",
+    )
 
 
 class Worker(BaseModel):

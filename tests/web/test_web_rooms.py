@@ -344,6 +344,6 @@ def test_workers_are_told_by_node_with_shares_gangs_and_the_jobs_of_others_as_a_
     line = " ".join(words(fake, "/workers"))
     assert line.index("host-1") < line.index("trainer-a-2") < line.index("host-2") < line.index("trainer-b-0")
     assert "job-gang one of 2 workers" in line
-    assert "job-part 25 % of the GPU , 2 jobs of others" in line
+    assert "job-part 25 % of it , 2 jobs of others" in line
     assert "busy, drained" in line
     assert "Busy 3 of 4 Idle 0 Starting 1" in line

@@ -9,6 +9,7 @@ from complaints import Complaints
 from fake_rooms import DATASET, SWEEP, dataset_shelf, in_line, sweep_shelf, sweep_spec, trial, worker
 from fake_v1 import FakeV1, job_record
 from playwright.sync_api import Page, expect
+from test_web_axe import violations
 from test_web_browser import HOSTILE, SHOWN
 from test_web_rooms import PATHS, furnished
 
@@ -18,6 +19,11 @@ from services.jobqueue.records import JobState
 
 pytestmark = pytest.mark.system
 
+# Asks for the live parts at once, and is over when they are there.
+REFRESH = """() => new Promise((done) => {
+  document.addEventListener("live", done, { once: true });
+  document.dispatchEvent(new Event("changed"));
+})"""
 Visit = Callable[..., Page]
 PAGE = f"/sweeps/{SWEEP}"
 
@@ -125,13 +131,15 @@ def test_new_trials_appear_without_a_reload_and_move_nobodys_view(visit: Visit, 
 
 
 def test_ended_sweep_is_asked_for_no_more(visit: Visit, fake: FakeV1) -> None:
-    page = visit(PAGE)
+    page = visit("/sweeps")
+    page.clock.install()
+    page.goto(fake.url + PAGE)
     shelf = fake.shelves.of_sweeps[0]
     fake.shelves.of_sweeps = [sweep_shelf(shelf.trials, state="succeeded", finished_at=shelf.report.created_at + 1)]
+    page.clock.run_for(2500)
     expect(page.locator("#sweep-facts [role=status]")).to_have_text("succeeded")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.clock.install()
     page.clock.run_for(20_000)
     assert asked == []
 
@@ -144,6 +152,7 @@ def test_sweep_is_cancelled_by_a_second_click_and_its_best_promoted(visit: Visit
     page.keyboard.press("Escape")
     expect(cancel).to_be_visible()
     cancel.click()
+    page.evaluate(REFRESH)
     page.get_by_role("button", name="Cancel it and its trials?").click()
     expect(page.locator("#toasts")).to_contain_text("Makes no trial more")
     page.get_by_label("Alias for the best model").fill("prod")
@@ -319,3 +328,15 @@ def test_every_page_reads_without_javascript(visit: Visit, fake: FakeV1) -> None
         page.goto(fake.url + path)
         expect(page.locator("main h1").first).to_be_visible()
         assert page.locator(".scripted:visible").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_of_rooms_violates_axe(visit: Visit, fake: FakeV1, scheme: str) -> None:
+    scored(fake)
+    page = visit("/sweeps", color_scheme=scheme)
+    found = {}
+    for path in PATHS:
+        page.goto(fake.url + path)
+        page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
+        found[path] = violations(page)
+    assert {path: said for path, said in found.items() if said} == {}

@@ -12,6 +12,10 @@ from workers.pulse import Pulse
 SPEC = JobSpec.model_validate({"dataset": "ds-" + "a" * 32})
 
 
+def claim(job: str) -> Claim:
+    return Claim(job, "tenant", 1, "token", 1, SPEC)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 100.0
@@ -23,7 +27,7 @@ class Clock:
 def seat(name: str = "trainer-0", *, has_gpu: bool = False, is_warm: bool = True, job: str | None = None) -> Seat:
     made = Seat(name, "n", "host", threads=3, has_gpu=has_gpu, memory=7)
     made.is_warm = is_warm
-    made.work = Work((Claim(job, "tenant", 1, "token", 1, SPEC),), cast(Any, None)) if job else None
+    made.work = Work((claim(job),), cast(Any, None)) if job else None
     return made
 
 
@@ -59,6 +63,17 @@ def test_job_of_an_earlier_dispatcher_and_shares_of_a_gpu_are_told() -> None:
     assert (first.state, first.jobs) == ("busy", [Occupant(job="job-1")])
     assert second.jobs == [Occupant(job="job-2", share=0.25), Occupant(job="job-3", share=0.5)]
     assert second.utilisation == 0.75
+
+
+def test_trials_that_are_trained_together_share_their_seat() -> None:
+    place = seat(job="job-1")
+    place.work = Work((claim("job-1"), claim("job-2")), cast(Any, None))
+    (told,) = Pulse(Clock()).tell([place], {})
+    assert (told.jobs, told.num_jobs, told.utilisation) == (
+        [Occupant(job="job-1", share=0.5), Occupant(job="job-2", share=0.5)],
+        2,
+        1.0,
+    )
 
 
 def test_utilisation_forgets_within_minutes() -> None:

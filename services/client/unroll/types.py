@@ -292,16 +292,6 @@ class Metrics(_Answer):
     metrics: dict[str, float] = Field(default_factory=dict)
 
 
-class CheckpointSamples(_Answer):
-    """What was written at one checkpoint: each with its prompt and text."""
-
-    object: str = "checkpoint.samples"
-    step: int
-    epoch: int
-    bits_per_character: float | None = None
-    samples: list[dict[str, Any]]
-
-
 class Checkpoint(_Answer):
     """One published checkpoint; `model` is the name it answers under."""
 
