@@ -7,7 +7,7 @@ STAMP := $(VENV)/.set-up
 SYSTEM := chromium curl faketime fonts-dejavu-core iproute2 redis-server prometheus
 TORCH_INDEX := $(if $(UNROLL_TORCH_INDEX),--extra-index-url $(UNROLL_TORCH_INDEX))
 
-.PHONY: demo test check setup setup-system soak bench up lock
+.PHONY: demo test check setup setup-system soak bench monitoring up lock
 
 demo: setup
 	$(BIN)/python -m services.demo
@@ -55,6 +55,11 @@ bench: setup
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check pydocket==0.27.0 streaq==7.2.0
 	$(BIN)/python benchmarks/queue_rates.py --peers $(VENV)-peers/bin/python
 	for table in names weather adding spelling; do $(BIN)/python benchmarks/tasks.py $$table || exit 1; done
+
+# What follows from services/metrics, deploy/grafana/boards and deploy/prometheus/rules.
+monitoring: setup
+	$(BIN)/python -m deploy.grafana.build
+	$(BIN)/python -m deploy.prometheus.build
 
 up: setup
 	$(BIN)/unroll up

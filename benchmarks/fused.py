@@ -1,6 +1,6 @@
 """Trials of a sweep as one batched program, beside the same jobs run separately, in the same run.
 
-    python benchmarks/fused.py [TEXT] [--steps 100] [--only lstm:64x1:8] [--device cuda] [--rounds 1]
+    python benchmarks/fused.py [TEXT] [--steps 100] [--only lstm:64x1:8 ...] [--device cuda] [--rounds 1]
 
 For each cell, size and number J of trials, seconds for all of them to the end (first step to last checkpoint, imports
 not counted), each way in processes of its own:
@@ -9,18 +9,22 @@ after      one after another, on all threads of the machine
 single     one after another, on one thread
 pairs      two processes at a time, half of the jobs in each, on half of the threads each
 fused      all of them by rnncore.fused, on all threads
+one        all of them by rnncore.fused, on one thread
 halves     two processes, half of the jobs fused in each, on half of the threads each
 
-`fused` and `halves` are given as times faster than `after`, and than `pairs`, by the clock on the wall and, where
-neighbours disturb that, by the processor time of all threads (`cpu`, against `single`, of one fused thread).
+Compared by the clock on the wall are what one trainer does with and without (`fused` and `one` with `after`), and two
+trainers (`halves` with `pairs`); where neighbours disturb that, the processor time of all threads is the better judge
+(`cpu`: `one` with `single`).
 """
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +42,9 @@ TEXT = Path(__file__).parent.parent.parent / "shared" / "data" / "tinyshakespear
 THREADS = torch.get_num_threads()
 SYMBOLS = 400_000  # of the text; so many that no run reaches their end
 VALIDATED = 2_000
+WAYS = ("after", "single", "pairs", "fused", "one", "halves")
+CELLS, SIZES, NUMBERS = ("rnn", "gru", "lstm"), ("32x1", "64x1"), (8, 32)
+CASES = [f"{cell}:{size}:{number}" for number in NUMBERS for size in SIZES for cell in CELLS]
 
 
 class Silent:
@@ -58,7 +65,8 @@ def main() -> None:
     parser.add_argument("text", nargs="?", type=Path, default=TEXT)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--only", help="CELL:UNITSxLAYERS:TRIALS")
+    parser.add_argument("--only", nargs="+", default=CASES, metavar="CELL:UNITSxLAYERS:TRIALS[:STREAMS]")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="single and one have to be among them")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -66,55 +74,51 @@ def main() -> None:
         child(options.text, **json.loads(options.child))
         return
     print(f"{options.device}, {THREADS} threads, {options.steps} steps")
-    print("                     seconds                                     fused faster than      halves faster than")
-    print("case                 after  single   pairs   fused  halves       after   pairs    cpu      after   pairs")
-    for number in (8, 32):
-        for size in ("32x1", "64x1"):
-            for cell in ("rnn", "gru", "lstm"):
-                case = f"{cell}:{size}:{number}"
-                if options.only in (None, case):
-                    row(options, case)
+    print(f"{'':<22}{'seconds':>8}{'':<40}{'times as fast':>22}")
+    print(f"{'case':<22}" + "".join(f"{way:>8}" for way in WAYS) + "    fused      one   halves      cpu")
+    for case in options.only:
+        row(options, case)
 
 
 def row(options: argparse.Namespace, case: str) -> None:
     """Measures one case, its ways in turns, and prints the medians."""
     half = max(1, THREADS // 2)
     number = int(case.split(":")[2])
-    first, second = list(range(number // 2)), list(range(number // 2, number))
-    ways: dict[str, list[tuple[list[int], int, bool]]] = {
-        "after": [([*first, *second], THREADS, False)],
-        "single": [([*first, *second], 1, False)],
+    every, first, second = range(number), range(number // 2), range(number // 2, number)
+    ways: dict[str, list[tuple[Sequence[int], int, bool]]] = {
+        "after": [(every, THREADS, False)],
+        "single": [(every, 1, False)],
         "pairs": [(first, half, False), (second, half, False)],
-        "fused": [([*first, *second], THREADS, True)],
-        "fused single": [([*first, *second], 1, True)],
+        "fused": [(every, THREADS, True)],
+        "one": [(every, 1, True)],
         "halves": [(first, half, True), (second, half, True)],
     }
-    wall: dict[str, list[float]] = {way: [] for way in ways}
-    cpu: dict[str, list[float]] = {way: [] for way in ways}
+    wall: dict[str, list[float]] = {way: [] for way in options.ways}
+    cpu: dict[str, list[float]] = {way: [] for way in options.ways}
     for _ in range(options.rounds):
-        for way, parts in ways.items():
-            found = measured(options, case, parts)
+        for way in options.ways:
+            found = measured(options, case, ways[way])
             wall[way].append(max(seconds for seconds, _ in found))
             cpu[way].append(sum(seconds for _, seconds in found))
     at = {way: statistics.median(seconds) for way, seconds in wall.items()}
     busy = {way: statistics.median(seconds) for way, seconds in cpu.items()}
+    pairs = (("after", "fused"), ("after", "one"), ("pairs", "halves"))
+    ratios = [at[slow] / at[fast] if {slow, fast} <= at.keys() else math.nan for slow, fast in pairs]
     print(
-        f"{case:<18}"
-        + "".join(f"{at[way]:>8.2f}" for way in ("after", "single", "pairs", "fused", "halves"))
-        + f"{at['after'] / at['fused']:>12.2f}{at['pairs'] / at['fused']:>8.2f}"
-        + f"{busy['single'] / busy['fused single']:>7.2f}"
-        + f"{at['after'] / at['halves']:>11.2f}{at['pairs'] / at['halves']:>8.2f}",
+        f"{case:<22}"
+        + "".join(f"{at.get(way, math.nan):>8.2f}" for way in WAYS)
+        + "".join(f"{ratio:>9.2f}" for ratio in (*ratios, busy["single"] / busy["one"])),
         flush=True,
     )
 
 
 def measured(
-    options: argparse.Namespace, case: str, parts: list[tuple[list[int], int, bool]]
+    options: argparse.Namespace, case: str, parts: list[tuple[Sequence[int], int, bool]]
 ) -> list[tuple[float, float]]:
     """Wall and processor seconds of processes that begin together."""
     running = []
     for seeds, threads, is_fused in parts:
-        asked = {"case": case, "steps": options.steps, "device": options.device, "seeds": seeds}
+        asked = {"case": case, "steps": options.steps, "device": options.device, "seeds": [*seeds]}
         asked |= {"threads": threads, "is_fused": is_fused}
         command = [sys.executable, __file__, str(options.text), "--child", json.dumps(asked)]
         running.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
@@ -162,10 +166,17 @@ def train(jobs: list[Job], data: Any, is_fused: bool) -> None:
 
 def spec(case: str, steps: int, seed: int) -> JobSpec:
     """Trial `seed` of the sweep."""
-    cell, size, _ = case.split(":")
+    cell, size, _, *streams = case.split(":")
     hidden, layers = map(int, size.split("x"))
     model = {"cell": cell, "hidden_size": hidden, "num_layers": layers, "embedding_size": 128}
-    train = {"batch_size": 32, "tbptt_steps": 64, "max_steps": steps, "precision": "fp32", "seed": seed}
+    batch_size = int(streams[0]) if streams else 32
+    train = {
+        "batch_size": batch_size,
+        "tbptt_steps": 64,
+        "max_steps": steps,
+        "precision": "fp32",
+        "seed": seed,
+    }
     train |= {"learning_rate": 2e-3 + 1e-4 * seed, "validate_every_steps": steps, "checkpoint_every_steps": steps}
     return JobSpec.model_validate({"dataset": f"ds-{0:032}", "model": model, "train": train})
 

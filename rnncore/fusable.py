@@ -1,11 +1,16 @@
-"""Which jobs can be trained side by side as one program. Torch-free.
+"""Which jobs can be trained side by side as one program, and where that is faster. Torch-free.
 
 `rnncore.fused` trains them; whoever hands out jobs asks here first, of their specs alone.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
+from hashlib import sha256
 
 from rnncore.spec import JobSpec
+
+MOST_FUSED = 16
+_MOST_UNITS = 64
 
 # Elsewhere the jobs must be equal, for they share each window and the shape of each tensor.
 _MAY_DIFFER_IN_MODEL = {"dropout", "forget_bias"}
@@ -28,12 +33,37 @@ def fusable(specs: Sequence[JobSpec]) -> str | None:
     return None
 
 
+def fuse_key(spec: JobSpec) -> str | None:
+    """Equal for jobs that a worker may be handed together; None for one that is trained alone.
+
+    Besides what `fusable` asks for they have equal priorities and start from one model, so that each may wait for any.
+    """
+    if _cannot(spec) or most_fused(spec) < 2:
+        return None
+    return sha256(json.dumps(_asked_of_all(spec), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def most_fused(spec: JobSpec) -> int:
+    """As many trials as are worth being trained by one thread of a CPU at once; 1: it is no faster."""
+    return MOST_FUSED if spec.model.hidden_size <= _MOST_UNITS else 1
+
+
+def keeps_key(spec: JobSpec, paths: Collection[str]) -> bool:
+    """Whether jobs that are as `spec` but for the fields at `paths` have one `fuse_key`."""
+    return fuse_key(spec) is not None and not _asked_of_all(spec).keys() & paths
+
+
+def _asked_of_all(spec: JobSpec) -> dict[str, object]:
+    own = {"task": spec.task, "priority": spec.priority, "init_from": spec.init_from}
+    return _shared(spec) | own | {"resources.num_workers": 1, "train.max_seconds": None}
+
+
 def _cannot(spec: JobSpec) -> str | None:
     """Why this one cannot be trained beside any other."""
     if spec.task != "language_model":
         return f"task is {spec.task}; only language_model can"
-    if spec.train.precision != "fp32":
-        return f"train.precision is {spec.train.precision}; only fp32 can"
+    if spec.train.precision == "bf16-mixed":
+        return "train.precision is bf16-mixed; only fp32 can"
     if spec.train.max_seconds is not None:
         return "train.max_seconds counts the seconds of one job alone; give train.max_steps or train.max_epochs instead"
     if spec.resources.num_workers != 1:

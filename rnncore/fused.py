@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rnncore.checkpoint import Snapshot
 from rnncore.errors import InvalidInput
-from rnncore.fit import Job, environment, prepared
+from rnncore.fit import Job, environment, prepared, resolved_precision
 from rnncore.fusable import fusable
 from rnncore.fused_network import FusedNetwork
 from rnncore.learner import adamw, set_rate
@@ -29,12 +29,16 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Trial(NamedTuple):
-    """One of the jobs that are trained together; `resume` and `initial` as in `fit`."""
+    """One of the jobs that are trained together; `resume` and `initial` as in `fit`.
+
+    `ended` hears as soon as it is over what its `fit` would have raised, None for nothing.
+    """
 
     job: Job
     observer: Observer
     resume: Snapshot | None = None
     initial: Snapshot | None = None
+    ended: Callable[[Exception | None], None] | None = None
 
 
 def fit_fused(trials: Sequence[Trial], data: TextData) -> list[Exception | None]:
@@ -45,12 +49,15 @@ def fit_fused(trials: Sequence[Trial], data: TextData) -> list[Exception | None]
     names a reason.
     """
     why = fusable([trial.job.spec for trial in trials])
+    if why is None and resolved_precision(trials[0].job.spec.train.precision)[0] != "fp32":
+        why = "train.precision is auto, which is bf16-mixed on this hardware; only fp32 can"
     if why:
         raise InvalidInput(f"these jobs cannot be trained together: {why}")
     torch.set_flush_denormal(True)  # denormal numbers are about 20 times slower on CPUs
-    runs = [_Run(trial, data, len(trials)) for trial in trials]
+    runs: Sequence[_Run] = [_Run(trial, data, len(trials)) for trial in trials]
     group: _Group | None = None
-    while alive := [run for run in runs if not run.is_over]:
+    alive = runs
+    while alive := _going_on(alive):
         first = min(run.window for run in alive)
         together = [run for run in alive if run.window == first and run.attempt(run.before_step)]
         if not together:
@@ -63,12 +70,21 @@ def fit_fused(trials: Sequence[Trial], data: TextData) -> list[Exception | None]
     return [run.error for run in runs]
 
 
+def _going_on(runs: Sequence["_Run"]) -> list["_Run"]:
+    """Those that are not over; of the others it is told."""
+    for run in runs:
+        if run.is_over:
+            run.tell_end()
+    return [run for run in runs if not run.is_over]
+
+
 class _Run:
     """One trial on its way. A Learner; see there."""
 
     def __init__(self, trial: Trial, data: TextData, num_trials: int) -> None:
         self.is_over = False
         self.error: Exception | None = None
+        self._ended = trial.ended
         self.state: State = None
         self.learning_rate = 0.0
         self.num_targets = self.num_symbols = 0
@@ -110,6 +126,10 @@ class _Run:
         except Exception as error:  # whatever it is, it is handed to the caller as this trial's
             self.is_over, self.error = True, error
         return not self.is_over
+
+    def tell_end(self) -> None:
+        if self._ended:
+            self._ended(self.error)
 
     def before_step(self) -> None:
         self._loop.before_step(self)

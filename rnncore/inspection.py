@@ -77,6 +77,24 @@ class WindowLoss(_Part):
     carried: list[float]
 
 
+class CopiedSample(_Part):
+    """What a checkpoint wrote behind `prompt`, and the passages of it that stand in the training text."""
+
+    prompt: str
+    text: str
+    passages: list[tuple[int, int]] = Field(description="Begin and end in `text`, 12 symbols or more each.")
+
+
+class Copying(_Part):
+    """How much of the checkpoint's samples stands word for word in the training text."""
+
+    searched: int = Field(description="Symbols of the training text that were looked through, from its beginning.")
+    lengths: list[int] = Field(description="Of how many symbols a stretch is, for each share.")
+    copied: list[float | None] = Field(description="Share of the samples' stretches that are found there.")
+    held_out: list[float | None] = Field(description="The same of text that was not trained on, to compare with.")
+    samples: list[CopiedSample]
+
+
 class Inspection(_Part):
     """One text or input seen from inside. Parts that a task does not have are null or empty."""
 
@@ -87,3 +105,4 @@ class Inspection(_Part):
     units: list[UnitView]
     gradient: Gradient | None
     window_loss: WindowLoss | None
+    copying: Copying | None = Field(None, description="Of a checkpoint of a language model, when it was made.")

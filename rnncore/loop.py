@@ -52,6 +52,7 @@ class Point(NamedTuple):
 
     `passes` counts readings of the training part, `ratio` is the share of the budget used; `validation_loss` is None
     and `metrics` empty where nothing was validated.
+    `clipped_steps` of the steps since the row before had a gradient longer than `gradient_clip_norm`.
     """
 
     step: int
@@ -59,6 +60,7 @@ class Point(NamedTuple):
     passes: float
     train_loss: float
     gradient_norm: float
+    clipped_steps: int
     learning_rate: float
     characters_per_second: float
     training_seconds: float
@@ -112,7 +114,7 @@ class TrainingLoop(pl.Callback):
         self._seconds = 0.0  # of the steps since
         self._schedule: list[float] = resume.training["schedule.progress"].tolist() if resume else []
         self._began_at = 0.0
-        self._since_point = _SincePoint()
+        self._since_point = self._next_point()
         self._evaluation: Evaluation | None = None
         self._evaluated_at: int | None = None
 
@@ -258,7 +260,10 @@ class TrainingLoop(pl.Callback):
         loss = self._ranks.sum(self._since_point.mean_loss())
         _require_finite(loss, "training loss", self.progress.step)
         self._on_first_rank(lambda: self._observer.after_point(self._point(learner, loss)))
-        self._since_point = _SincePoint()
+        self._since_point = self._next_point()
+
+    def _next_point(self) -> "_SincePoint":
+        return _SincePoint(self._train.gradient_clip_norm)
 
     def _point(self, learner: Learner, loss: float) -> Point:
         now, since, evaluation, ratio = self.progress, self._since_point, self._present_evaluation(), self._ratio()
@@ -268,6 +273,7 @@ class TrainingLoop(pl.Callback):
             passes=now.window / self._task.batches_per_epoch,
             train_loss=loss,
             gradient_norm=learner.gradient_norm.item(),
+            clipped_steps=since.num_clipped(),
             learning_rate=learner.learning_rate,
             characters_per_second=since.symbols / max(since.seconds, 1e-9),
             training_seconds=now.training_seconds,
@@ -307,9 +313,9 @@ class TrainingLoop(pl.Callback):
             training,
         )
         restored = restore_network(snapshot)
-        snapshot = snapshot._replace(inspection=self._task.inspection(restored))
-        is_best = evaluation is not None and self.progress.best_step == self.progress.step
         samples = self._task.samples(restored, seed=self.progress.step)
+        snapshot = snapshot._replace(inspection=self._task.inspection(restored, samples))
+        is_best = evaluation is not None and self.progress.best_step == self.progress.step
         self._observer.after_checkpoint(snapshot, samples, is_best=is_best)
 
     def _present_evaluation(self) -> Evaluation | None:
@@ -318,9 +324,11 @@ class TrainingLoop(pl.Callback):
 
 
 class _SincePoint:
-    """Sums since the last reported point; the loss stays on its device until it is read."""
+    """Sums since the last reported point; what comes of tensors stays on its device until it is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, clip_norm: float | None) -> None:
+        self._clip_norm = clip_norm
+        self._clipped: Tensor | int = 0
         self.symbols = 0
         self.seconds = 0.0
         self._targets = 0
@@ -329,6 +337,8 @@ class _SincePoint:
 
     def add(self, learner: Learner, seconds: float) -> None:
         self._loss_sum = self._loss_sum + learner.loss * learner.num_targets
+        if self._clip_norm is not None:
+            self._clipped = self._clipped + (learner.gradient_norm > self._clip_norm)
         self._targets += learner.num_targets
         self.symbols += learner.num_symbols
         self.seconds += seconds
@@ -336,6 +346,10 @@ class _SincePoint:
     def is_due(self, step: int) -> bool:
         waited = time.monotonic() - self._began_at
         return step <= _REPORT_STEPS or step % _REPORT_STEPS == 0 or waited >= _REPORT_SECONDS
+
+    def num_clipped(self) -> int:
+        """Steps whose gradient was clipped."""
+        return int(self._clipped)
 
     def mean_loss(self) -> float:
         """This rank's part of it."""

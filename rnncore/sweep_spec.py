@@ -163,6 +163,11 @@ class SweepSpec(_Part):
         default=1, ge=1, le=20, description="Trials of each point, with the seeds train.seed, train.seed + 1, ..."
     )
     early_stopping: SuccessiveHalving | None = Field(default=None, description="null: every trial runs to its end.")
+    fuse: Literal["auto", "never"] = Field(
+        default="auto",
+        description="auto: a worker trains trials that differ in seed, rates, dropout or limits together, where that "
+        "is faster; each is its separate run to rounding. never: each trial has a worker of its own.",
+    )
     promote_to: ModelId | None = Field(
         default=None, description="Alias that is to stand for the best trial's model in the end."
     )

@@ -27,7 +27,8 @@ from services.api.sampler_client import SamplerClient
 from services.api.turnstile import Turnstile
 from services.door import Door
 from services.exporter.collector import QueueCollector
-from services.exporter.http import HttpMetrics, register_build_info
+from services.exporter.http import HttpMetrics
+from services.exporter.storage import StorageCollector
 from services.faults import answer_headers, envelope, error_answer
 from services.jobqueue.api_keys import ApiKey, ApiKeys, Scope
 from services.jobqueue.drain import Drains
@@ -45,6 +46,7 @@ from services.jobqueue.usage import UsageLedger
 from services.jobqueue.webhooks import Webhooks
 from services.limits import allow_many_sockets
 from services.logs import configure_logs
+from services.metrics.registry import process_registry
 from services.settings import Settings
 from services.storage import Storage
 from services.traces import configure_traces
@@ -116,9 +118,9 @@ def create_app(settings: Settings) -> FastAPI:
     for room in (datasets, jobs, sweeps, models, completions, files, fine_tuning, keys, tenants, usage, webhooks):
         app.include_router(room.router)
     _add_faults(app)
-    registry = CollectorRegistry()
+    registry = process_registry()
     registry.register(QueueCollector(lambda: _snapshot(scripts)))
-    register_build_info(registry, version=VERSION)
+    registry.register(StorageCollector(rooms.storage.free_bytes, settings.reserve_bytes))
     _add_health(app, rooms, Drains(scripts), registry)
     site = _pages(rooms, JobListing(scripts, queue))
     app.mount("/static", pages.static_files())

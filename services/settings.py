@@ -187,6 +187,11 @@ class Settings(BaseSettings):
         validation_alias="UNROLL_TRAINERS",
         description="Warm trainers kept on each node without a GPU.",
     )
+    fuse: bool = Field(
+        True,
+        validation_alias="UNROLL_FUSE",
+        description="0: no worker trains several trials of a sweep together; 1: where it is faster.",
+    )
     max_workers: int = Field(
         0,
         ge=0,

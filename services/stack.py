@@ -159,7 +159,8 @@ def _body(url: str) -> str:
 
 
 def _has_warm_trainer(metrics: str) -> bool:
-    return any(line.startswith("unroll_trainers{") and not line.endswith(" 0.0") for line in metrics.splitlines())
+    at_work = ('unroll_trainers{state="idle"}', 'unroll_trainers{state="busy"}')
+    return any(line.startswith(at_work) and not line.endswith(" 0.0") for line in metrics.splitlines())
 
 
 def _answers(ask: Callable[[], None]) -> bool:

@@ -67,6 +67,12 @@ class Storage:
         """Another root, whose files wait to be sent where those of this one do."""
         return Storage(url, cache=self._copies.folder)
 
+    def free_bytes(self) -> int:
+        """Left on the disk that files are written to here: the storage's own, or the one on which files wait."""
+        folder = self._root if self._is_local else self._copies.folder
+        os.makedirs(folder, exist_ok=True)
+        return shutil.disk_usage(folder).free
+
     def check_space(self) -> None:
         """Raises StorageFull where less than the reserve is left on the disk that files are written to here.
 
@@ -74,9 +80,7 @@ class Storage:
         """
         if not self._reserve_bytes:
             return
-        folder = self._root if self._is_local else self._copies.folder
-        os.makedirs(folder, exist_ok=True)
-        free = shutil.disk_usage(folder).free
+        free = self.free_bytes()
         if free < self._reserve_bytes:
             raise StorageFull(
                 f"{free >> 20} MB are left on the disk, {self._reserve_bytes >> 20} are kept in reserve; delete ended "

@@ -15,12 +15,13 @@ from collections import Counter as Counted
 from typing import Any, cast
 
 import ray
-from prometheus_client import Counter, Gauge, start_http_server
+from prometheus_client import start_http_server
 from ray.autoscaler.sdk import request_resources
 from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rnncore.errors import Conflict, Overloaded, Unavailable
+from rnncore.fusable import MOST_FUSED
 from services.garbage import collect
 from services.jobqueue import claims
 from services.jobqueue.drain import Drains
@@ -35,6 +36,7 @@ from services.storage import Storage
 from services.sweeps.sweeper import Sweeper
 from services.traces import configure_traces
 from workers.guests import Guest
+from workers.meters import Meters
 from workers.places import WHOLE, Seat, Work, choose_seats, free_seats
 from workers.trainer import TrainerActor
 
@@ -45,14 +47,10 @@ _POLL_SECONDS = 0.5
 _RAY_FAULTS = 20
 _JOBS_PER_TRAINER = 100
 # A cancel ends a job between two steps, as a suspension does.
-_CLEAN_ENDS = ("succeeded", "suspended", "cancelled")
+_CLEAN_ENDS = {"succeeded", "suspended", "cancelled", "released"}
 _LOOK_SECONDS = 1.0
 _TRIM_SECONDS = 3600.0
 _PASSED_ON = ("UNROLL_", "REDIS_", "OTEL_", "AWS_", "FSSPEC_")
-
-CLAIMS = Counter("unroll_dispatcher_claims", "Jobs handed to a trainer.", ["start"])
-GARBAGE = Counter("unroll_garbage_bytes", "Bytes in storage that no record referred to and that were deleted.")
-TRAINERS = Gauge("unroll_trainers", "Trainer processes by what they do.", ["state"])
 
 
 class Dispatcher:
@@ -60,6 +58,7 @@ class Dispatcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.meters = Meters()
         self._scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self._seats: dict[str, Seat] = {}
         self._guests: list[Guest] | None = None
@@ -83,9 +82,11 @@ class Dispatcher:
                 ray_faults = 0
             except (Unavailable, Overloaded) as error:
                 log.warning("%s", error)
+                self.meters.fault("queue")
                 self._over.wait(_POLL_SECONDS)
             except RayError as error:
                 log.warning("%s", error)
+                self.meters.fault("ray")
                 ray_faults += 1
                 if ray_faults > _RAY_FAULTS:
                     raise  # a fresh process finds a fresh cluster
@@ -97,22 +98,26 @@ class Dispatcher:
 
     def step(self) -> None:
         """One round: look after the pool, hand out a job for each idle trainer, wait a moment for news."""
+        with self.meters.round():
+            self._round()
+        if any(self._free()):
+            claims.wait_for_job(self._scripts, _POLL_SECONDS)
+        else:
+            self._wait_for_trainers()
+
+    def _round(self) -> None:
         self._seat_nodes()
         self._look_after_guests()
         drained = self._drains.since()
         for seat in self._seats.values():
             seat.is_drained = seat.node_id in drained
             self._look_after(seat)
-        free = self._free()
-        TRAINERS.labels("idle").set(free.cpu + free.gpu)
-        TRAINERS.labels("busy").set(sum(seat.work is not None or bool(seat.guests) for seat in self._seats.values()))
         while any(self._free()) and self._give_work():
             pass
+        guests = self._guests or ()
+        gangs = [guest.num_workers for guest in guests if guest.num_workers > 1]
+        self.meters.places(list(self._seats.values()), gangs, len(guests) - len(gangs))
         self._look_around()
-        if any(self._free()):
-            claims.wait_for_job(self._scripts, _POLL_SECONDS)
-        else:
-            self._wait_for_trainers()
 
     def _free(self) -> Seats:
         return free_seats(self._seats.values())
@@ -143,11 +148,13 @@ class Dispatcher:
         with self._keeping_house:
             try:
                 trim(self._queue, self._sweeps, self._storage, self._settings.retention_days)
-                GARBAGE.inc(sum(size.num_bytes for size in collect(self._scripts, self._storage)))
+                self.meters.garbage(sum(size.num_bytes for size in collect(self._scripts, self._storage)))
             except (Unavailable, Overloaded, Conflict) as error:
                 log.warning("the storage was not tidied: %s", error)
+                self.meters.fault("storage")
             except Exception:
                 log.exception("the storage was not tidied")
+                self.meters.fault("storage")
 
     def _seat_nodes(self) -> None:
         nodes = {node["NodeID"]: node for node in cast(Any, ray).nodes() if node["Alive"]}
@@ -169,6 +176,7 @@ class Dispatcher:
         wanted = claims.demand(self._scripts, most)
         cpus = max((seat.threads for seat in self._seats.values()), default=1)
         # Again and again, for a run of Ray Train asks for its own share alone, and the last to ask is heard.
+        self.meters.wanted(wanted)
         request_resources(bundles=[{"CPU": cpus}] * wanted.cpu + [{"GPU": 1}] * wanted.gpu)
 
     def _look_after_guests(self) -> None:
@@ -208,7 +216,7 @@ class Dispatcher:
             self._lost(seat, str(error))
             return
         if state["job"] is None:
-            seat.ready, seat.is_warm = None, True
+            seat.ready, seat.is_warm, seat.can_fuse = None, True, state["can_fuse"]
             log.info("%s is warm, pid %s", seat.name, state["pid"])
         else:  # still at a job that an earlier dispatcher gave it, whose lease it holds itself
             seat.ready = seat.actor.ping.remote()
@@ -216,22 +224,39 @@ class Dispatcher:
     def _give_work(self) -> bool:
         # The token outlives a lost answer, so that asking again gets the same job and not a second one.
         self._token = self._token or secrets.token_hex(16)
-        claim = claims.claim(
-            self._scripts, lease_seconds=self._settings.lease_seconds, token=self._token, free=self._free()
+        claimed = claims.claim_fused(
+            self._scripts,
+            lease_seconds=self._settings.lease_seconds,
+            token=self._token,
+            free=self._free(),
+            most=self._most_fused(),
         )
         self._token = None
-        if claim is None:
+        if not claimed:
             return False
+        claim = claimed[0]
         seats = choose_seats(self._seats.values(), claim)
         names = ", ".join(seat.name for seat in seats)
-        log.info("%s (attempt %d, epoch %d) given to %s", claim.job, claim.attempt, claim.epoch, names)
+        for one in claimed:
+            log.info("%s (attempt %d, epoch %d) given to %s", one.job, one.attempt, one.epoch, names)
         if claim.workers > 1 or (claim.seat == "gpu" and claim.spec.resources.gpu_quarters < WHOLE):
             self._seat_guest(claim, seats)
-            CLAIMS.labels("cold").inc()
+            self.meters.placed("cold")
+            return True
+        actor = seats[0].actor
+        if len(claimed) > 1:
+            future = actor.run_fused.remote([tuple(one) for one in claimed], "warm")
         else:
-            seats[0].work = Work(claim, seats[0].actor.run.remote(tuple(claim), "warm"))
-            CLAIMS.labels("warm").inc()
+            future = actor.run.remote(tuple(claim), "warm")
+        seats[0].work = Work(tuple(claimed), future)
+        for _ in claimed:
+            self.meters.placed("warm")
         return True
+
+    def _most_fused(self) -> int:
+        """Trials that one trainer may be given together, for it is not known yet which of the free ones gets them."""
+        free = [seat for seat in self._seats.values() if seat.is_free and not seat.has_gpu]
+        return MOST_FUSED if self._settings.fuse and all(seat.can_fuse for seat in free) else 1
 
     def _seat_guest(self, claim: Claim, seats: list[Seat]) -> None:
         """Makes a process for the job; Ray gives it a GPU once the trainer that has the whole of that has gone."""
@@ -243,20 +268,23 @@ class Dispatcher:
 
     def _finished(self, seat: Seat) -> None:
         assert seat.work is not None
-        work = seat.work
+        claimed, future = seat.work
         try:
-            outcome = ray.get(work.future)
+            ends = ray.get(future)
         except RayActorError as error:
             self._lost(seat, str(error))
             return
         except RayError as error:
-            log.error("%s on %s: %s", work.claim.job, seat.name, error)
-            outcome = "broken"
-            claims.lose(self._scripts, work.claim)
-        log.info("%s on %s: %s", work.claim.job, seat.name, outcome)
+            log.error("%s on %s: %s", claimed[0].job, seat.name, error)
+            ends = ["broken"] * len(claimed)
+            for claim in claimed:
+                claims.lose(self._scripts, claim)
+        ends = ends if isinstance(ends, list) else [ends]
+        for claim, end in zip(claimed, ends, strict=True):
+            log.info("%s on %s: %s", claim.job, seat.name, end)
         seat.work = None
-        seat.jobs_run += 1
-        if outcome not in _CLEAN_ENDS or seat.jobs_run >= _JOBS_PER_TRAINER:
+        seat.jobs_run += len(claimed)
+        if not set(ends) <= _CLEAN_ENDS or seat.jobs_run >= _JOBS_PER_TRAINER:
             self._retire(seat)
 
     def _retire(self, seat: Seat) -> None:
@@ -266,8 +294,9 @@ class Dispatcher:
 
     def _lost(self, seat: Seat, why: str) -> None:
         log.warning("%s died: %s", seat.name, why.splitlines()[0])
-        if seat.work is not None:
-            claims.lose(self._scripts, seat.work.claim)
+        self.meters.died()
+        for claim in seat.work.claims if seat.work else ():
+            claims.lose(self._scripts, claim)
         seat.actor, seat.ready, seat.work, seat.is_warm = None, None, None, False
 
     def _wait_for_trainers(self) -> None:
@@ -298,9 +327,9 @@ def main() -> None:
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
-    if settings.dispatcher_metrics_port:
-        start_http_server(settings.dispatcher_metrics_port, addr=settings.dispatcher_host)
     dispatcher = Dispatcher(settings)
+    if port := settings.dispatcher_metrics_port:
+        start_http_server(port, addr=settings.dispatcher_host, registry=dispatcher.meters.registry)
     signal.signal(signal.SIGTERM, lambda *_: dispatcher.stop())
     signal.signal(signal.SIGINT, lambda *_: dispatcher.stop())
     log.info("dispatcher ready")

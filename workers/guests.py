@@ -33,6 +33,7 @@ class Guest:
         self.name = name
         self.actor = actor
         self.seats = seats
+        self.num_workers = len(seats)
         self.ready: Any = actor.ping.remote()
         self.work: Work | None = None
         self.is_over = False
@@ -110,7 +111,7 @@ class Guest:
         if self._held is not None:
             claim = self._held.claim
             self._let_go()
-            self.work = Work(claim, self.actor.run.remote(tuple(claim), "cold"))
+            self.work = Work((claim,), self.actor.run.remote(tuple(claim), "cold"))
         elif state["job"] is None:  # adopted, and over: or never given its job, whose lease ends then
             self._end("ended")
         else:
@@ -123,7 +124,7 @@ class Guest:
 
     def _lose(self, why: str) -> None:
         log.warning("%s %s", self.name, why)
-        claim = self.work.claim if self.work else self._held.claim if self._held else None
+        claim = self.work.claims[0] if self.work else self._held.claim if self._held else None
         if claim is not None and self._scripts is not None:
             claims.lose(self._scripts, claim)
         self._let_go()

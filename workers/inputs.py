@@ -10,12 +10,15 @@ from rnncore.load import load
 from rnncore.loop import Replay
 from rnncore.manifest import TO_ANSWER, TO_RESUME
 from rnncore.plans import make_plan
+from rnncore.spec import JobSpec
 from rnncore.tasks.examples import ExampleData
 from rnncore.text import TextData
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Claim
 from services.models import resolve
 from services.storage import Storage
+
+Data = TextData | ExampleData
 
 
 class Inputs(NamedTuple):
@@ -24,14 +27,29 @@ class Inputs(NamedTuple):
     `replay` is that of the job that this one verifies.
     """
 
-    data: TextData | ExampleData
+    data: Data
     resume: Snapshot | None
     initial: Snapshot | None
     replay: Replay | None
 
+    def text(self) -> TextData:
+        """The data of a language model."""
+        assert isinstance(self.data, TextData)
+        return self.data
 
-def load_inputs(claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, warn: Callable[[str], None]) -> Inputs:
-    """Reads data sets and checkpoints of `claim`. Raises InvalidInput, NotFound, CorruptCheckpoint, or Unavailable."""
+
+def load_inputs(
+    claim: Claim,
+    queue: JobQueue,
+    storage: Storage,
+    secret: bytes,
+    warn: Callable[[str], None],
+    data: Data | None = None,
+) -> Inputs:
+    """Reads checkpoints of `claim`, and its data sets unless they are there, as `data`.
+
+    Raises InvalidInput, NotFound, CorruptCheckpoint, or Unavailable.
+    """
     spec = claim.spec
     resume = _last_checkpoint(claim.tenant, claim.job, queue, storage, secret, warn)
     if resume is None and spec.retry_of:
@@ -41,20 +59,24 @@ def load_inputs(claim: Claim, queue: JobQueue, storage: Storage, secret: bytes, 
         source = resolve(queue, claim.tenant, spec.init_from)
         with storage.reading(source.path, *TO_ANSWER) as folder:
             initial = load_checkpoint(folder, secret, weights_only=True)
-    dataset, blob = queue.dataset(claim.tenant, spec.dataset)
+    data = data or _load_data(spec, claim.tenant, queue, storage, resume or initial)
+    replay = _replay(spec.verify_of, claim.tenant, queue, storage, secret) if spec.verify_of else None
+    return Inputs(data, resume, initial, replay)
+
+
+def _load_data(spec: JobSpec, tenant: str, queue: JobQueue, storage: Storage, start: Snapshot | None) -> Data:
+    """As the model that is started from reads them, where there is one."""
+    dataset, blob = queue.dataset(tenant, spec.dataset)
     validation_summary, validation_blob = None, None
     if spec.validation_dataset:
-        validation, validation_blob = queue.dataset(claim.tenant, spec.validation_dataset)
+        validation, validation_blob = queue.dataset(tenant, spec.validation_dataset)
         validation_summary = validation.summary
-    start = resume or initial
     known = start.manifest.encoding if start else None
     plan = make_plan(spec, dataset.summary, validation_summary, known)
     with ExitStack() as files:
         path = files.enter_context(storage.reading(blob))
         validation_path = files.enter_context(storage.reading(validation_blob)) if validation_blob else None
-        data = load(spec, plan, dataset.summary, path, validation_path=validation_path, known=known)
-    replay = _replay(spec.verify_of, claim.tenant, queue, storage, secret) if spec.verify_of else None
-    return Inputs(data, resume, initial, replay)
+        return load(spec, plan, dataset.summary, path, validation_path=validation_path, known=known)
 
 
 def _without_best(snapshot: Snapshot | None) -> Snapshot | None:

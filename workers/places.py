@@ -17,9 +17,9 @@ class Place(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A job that an actor is at; `future` is the end it comes to."""
+    """A job that an actor is at, or trials that it trains together; `future` is the end they come to."""
 
-    claim: Claim
+    claims: tuple[Claim, ...]
     future: Any
 
 
@@ -41,6 +41,7 @@ class Seat:
         self.work: Work | None = None
         self.jobs_run = 0
         self.is_warm = False
+        self.can_fuse = False
         self.is_drained = False
         self.guests: dict[str, int] = {}
 

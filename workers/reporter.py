@@ -25,9 +25,11 @@ from rnncore.tasks import Sample
 from rnncore.tasks.examples import ExampleData
 from rnncore.text import TextData
 from services import layout
+from services.faults import fault_of
 from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.records import Checkpoint, Placement, Progress, Scores
 from services.storage import History, Storage
+from workers.relay import Relay
 
 log = logging.getLogger(__name__)
 
@@ -56,35 +58,45 @@ class QueueReporter:
         self._logs = History(storage, layout.logs(claim.job), claim.epoch)
         self._samples = History(storage, layout.samples(claim.job), claim.epoch)
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
+        self._placement: Placement | None = None
         self._published: list[Checkpoint] = []
         self._best_step: int | None = None
         self._flush_at = self._told_at = 0.0
         self._warnings: list[str] = []
         self._has_stepped = False
-        self._counted = (0, 0)
+        self._relay = Relay(claim.spec.model.cell)
         self.parameters_sha256: str | None = None
 
-    def began(
-        self, *, start: Literal["warm", "cold"], threads: int, ranks: Ranks = ALONE, nodes: Sequence[str] = ()
-    ) -> None:
+    def began(self, *, start: Literal["warm", "cold"], ranks: Ranks = ALONE, nodes: Sequence[str] = ()) -> None:
         """The trainer has the job in hand, as the first of `ranks` on `nodes` where there are several."""
         context = ray.get_runtime_context() if ray.is_initialized() else None
-        placement = Placement(
+        self._placement = Placement(
             start=start,
             node=context.get_node_id() if context else "local",
             pid=os.getpid(),
             device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-            threads=threads,
+            threads=torch.get_num_threads(),
             workers=ranks.size,
             nodes=tuple(nodes),
             environment=environment(ranks),
         )
-        self._held.write(fields={"placement": placement.model_dump()})
+        self._held.write(fields={"placement": self._placement.model_dump()})
+
+    def is_fused_with(self, jobs: Sequence[str]) -> None:
+        """It is trained in one program with these other `jobs`, a fact on which its last bits depend."""
+        assert self._placement is not None
+        told = environment() | {"fused": len(jobs) + 1}
+        placement = self._placement.model_copy(update={"fused_with": tuple(jobs), "environment": told})
+        text = f"fused with {len(jobs)} other trials of its sweep"
+        event = ("message", {"level": "info", "text": text})
+        self._held.write(fields={"placement": placement.model_dump()}, events=[event])
+        self.say("info", text)
 
     def loaded(self, data: TextData | ExampleData, *, resume: Manifest | None, kept: Sequence[Checkpoint]) -> None:
         """Data are in memory. `kept` are the checkpoints that earlier epochs published."""
         if resume:
-            self._counted = (resume.progress.step, resume.progress.characters)
+            done = resume.progress
+            self._relay.resumed(step=done.step, characters=done.characters, seconds=done.training_seconds)
             self.parameters_sha256 = resume.parameters_sha256
         self._published = sorted(kept, key=lambda c: c.step)
         self._best_step = next((c.step for c in kept if c.is_best), None)
@@ -116,13 +128,14 @@ class QueueReporter:
             "bits_per_character": point.metrics.get(_BITS),
         }
         self._metrics.add(row)
+        self._relay.trained(point)
         now = time.monotonic()
         is_first, self._has_stepped = not self._has_stepped, True
-        if is_first or point.validation_loss is not None or now - self._told_at >= PROGRESS_SECONDS:
+        is_validated = point.validation_loss is not None
+        if is_first or is_validated or now - self._told_at >= PROGRESS_SECONDS:
             self._told_at = now
-            self._held.write(
-                fields=self._fields(point, is_first), events=[("metrics", row)], totals=self._trained_since(point)
-            )
+            totals = self._relay.take() if is_validated or self._relay.is_due else {}
+            self._held.write(fields=self._fields(point, is_first), events=[("metrics", row)], totals=totals)
         if now >= self._flush_at:
             self._flush()
 
@@ -130,7 +143,9 @@ class QueueReporter:
         """Writes the checkpoint, then lets its name appear; what it supersedes is forgotten first and deleted last."""
         claim, progress = self._held.claim, snapshot.manifest.progress
         path = layout.checkpoint(claim.job, claim.epoch, progress.step)
+        began_at = time.monotonic()
         manifest, num_bytes = self._store(snapshot, path)
+        self._relay.published(time.monotonic() - began_at)
         self.parameters_sha256 = manifest.parameters_sha256
         if is_best:
             self._best_step = progress.step
@@ -161,6 +176,7 @@ class QueueReporter:
             publish=[checkpoint],
             drop=[old.step for old in superseded],
             fields={"best": _scores(checkpoint)} if is_best else {},
+            totals=self._relay.take(),
         )
         named = self._held.published_steps() if superseded else set()  # by an alias, or they would be gone
         self._published = [old for old in superseded if old.step in named] + self._published
@@ -207,9 +223,10 @@ class QueueReporter:
             try:
                 return act()
             except (StorageFull, Unavailable) as error:
-                if not has_said:
-                    has_said = True
-                    self._held.write(events=[("message", {"level": "warning", "text": f"waits: {error}"})])
+                self._relay.storage_failed(fault_of(error).code)
+                said = [] if has_said else [("message", {"level": "warning", "text": f"waits: {error}"})]
+                has_said = True
+                self._held.write(events=said, totals=self._relay.take())
                 until = time.monotonic() + pause
             while time.monotonic() < until:
                 time.sleep(_TRY_SECONDS)
@@ -268,13 +285,6 @@ class QueueReporter:
         if is_first:
             fields["first_step_at"] = str(int(time.time() * 1000))
         return fields
-
-    def _trained_since(self, point: Point) -> dict[str, int]:
-        """What the service-wide totals have to be raised by since the last time."""
-        cell = self._held.claim.spec.model.cell
-        steps, characters = self._counted
-        self._counted = (point.step, point.characters)
-        return {f"steps:{cell}": point.step - steps, f"characters:{cell}": point.characters - characters}
 
     def _superseded(self) -> list[Checkpoint]:
         """What is neither best nor among the newest that the job asked to keep; no longer counted as published."""

@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal, cast
 
 import ray
@@ -16,12 +17,11 @@ import structlog
 import torch
 
 from rnncore.checkpoint import Snapshot
-from rnncore.errors import Cancelled, InvalidInput, LeaseLost, Stopped, Suspended
-from rnncore.fit import Job, fit
+from rnncore.errors import Cancelled, LeaseLost, Stopped, Suspended
+from rnncore.fit import Job, fit, resolved_precision
 from rnncore.loop import Observer, Point
 from rnncore.ranks import ALONE, Ranks
 from rnncore.tasks import Sample
-from services.faults import job_error
 from services.jobqueue.claims import ClaimedJob
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Claim
@@ -30,9 +30,10 @@ from services.logs import configure_logs
 from services.settings import Settings
 from services.storage import Storage
 from services.traces import configure_traces, span
+from workers.claimed_run import ClaimedRun, Rooms, fail
+from workers.fused_trials import FusedTrials
 from workers.inputs import Inputs, load_inputs
 from workers.places import WHOLE, Place
-from workers.reporter import QueueReporter
 
 STUCK = 75  # os.EX_TEMPFAIL: the exit status of a trainer that ended itself
 
@@ -45,11 +46,8 @@ class Trainer:
     def __init__(
         self, settings: Settings, *, threads: int, end_process: Callable[[], None] = lambda: os._exit(STUCK)
     ) -> None:
-        self._end_process = end_process
-        self._settings = settings
-        self._scripts = RedisScripts(settings.redis_url or "", settings.secret)
-        self._queue = JobQueue(self._scripts)
-        self._storage = Storage.of(settings)
+        scripts = RedisScripts(settings.redis_url or "", settings.secret)
+        self._rooms = Rooms(settings, scripts, JobQueue(scripts), Storage.of(settings), end_process)
         self._threads = threads
         self._jobs_run = 0
         # Lightning imports its parts when they are first used; have it over before a job waits for it.
@@ -62,24 +60,28 @@ class Trainer:
         no end of the job.
         """
         self._reset()
-        held = ClaimedJob(
-            self._scripts,
-            claim,
-            lease_seconds=self._settings.lease_seconds,
-            stall_seconds=self._settings.stall_seconds,
-            end_process=self._end_process,
-        )
-        about: dict[str, str | int] = {"job_id": claim.job, "epoch": claim.epoch}
-        with held, structlog.contextvars.bound_contextvars(**about), span("job.run", claim.traceparent, about):
-            reporter = QueueReporter(held, self._storage, self._settings.secret)
+        run = ClaimedRun(claim, self._rooms)
+        about = _about(claim)
+        with run.held, structlog.contextvars.bound_contextvars(**about), span("job.run", claim.traceparent, about):
             try:
-                return self._train(held, reporter, start, ranks, nodes)
-            except LeaseLost as error:
-                log.warning("%s", error)  # and writes no more: the rest of its history is its successor's
-                return "lost"
+                return self._train(run, start, ranks, nodes)
             except BaseException:
-                reporter.close()
+                run.reporter.close()
                 raise
+
+    def run_fused(self, claimed: Sequence[Claim], start: Literal["warm", "cold"]) -> list[str]:
+        """Trains the claimed trials as one program, each to its own end; answers those ends. Never raises for a fault.
+
+        On one thread: the products that are worth fusing are too small to be shared out among several.
+        """
+        self._reset()
+        torch.set_num_threads(1)
+        trials = FusedTrials(claimed, self._rooms)
+        with ExitStack() as spans:  # of each trial, until all are through
+            for claim in claimed:
+                spans.enter_context(span("job.run", claim.traceparent, _about(claim)))
+            trials.train(start, lambda run, inputs: self._fit(run.claim, inputs, run.reporter, ALONE))
+        return [trials.ends[claim.job] for claim in claimed]
 
     def follow(self, claim: Claim, ranks: Ranks) -> None:
         """Trains the claimed job as one of `ranks` but the first, which decides when it ends.
@@ -87,14 +89,16 @@ class Trainer:
         What fails here alone is told to the queue. Raises whatever ends it but Stopped.
         """
         self._reset()
-        held = ClaimedJob(self._scripts, claim, lease_seconds=self._settings.lease_seconds)
+        settings, scripts, queue, storage, _ = self._rooms
+        held = ClaimedJob(scripts, claim, lease_seconds=settings.lease_seconds)
         try:
-            self._fit(claim, self._inputs(claim, log.warning), _Follower(), ranks)
+            inputs = load_inputs(claim, queue, storage, settings.secret, log.warning)
+            self._fit(claim, inputs, _Follower(), ranks)
         except Stopped:
             pass
         except Exception as error:
             if not _is_of_others(error):
-                self._fail(held, error, "")
+                fail(held, error, "")
             raise
 
     def _reset(self) -> None:
@@ -102,54 +106,15 @@ class Trainer:
         torch.set_num_threads(self._threads)
         torch.set_default_dtype(torch.float32)
 
-    def _train(
-        self,
-        held: ClaimedJob,
-        reporter: QueueReporter,
-        start: Literal["warm", "cold"],
-        ranks: Ranks,
-        nodes: Sequence[str],
-    ) -> str:
-        claim = held.claim
+    def _train(self, run: ClaimedRun, start: Literal["warm", "cold"], ranks: Ranks, nodes: Sequence[str]) -> str:
         try:
-            reporter.began(start=start, threads=self._threads, ranks=ranks, nodes=nodes)
-            inputs = reporter.patiently(lambda: self._inputs(claim, reporter.warn))
-            reporter.loaded(
-                inputs.data,
-                resume=inputs.resume.manifest if inputs.resume else None,
-                kept=self._queue.checkpoints(claim.tenant, claim.job),
-            )
-            self._fit(claim, inputs, reporter, ranks)
-            if not reporter.has_published:
-                raise InvalidInput(
-                    f"nothing is left to train: {claim.spec.retry_of} used up the limits of train; raise them",
-                    param="train.max_steps",
-                )
-            reporter.close()
-            held.finish("succeeded", reporter.parameters_sha256)
-            return "succeeded"
-        except Cancelled:
-            reporter.say("info", "cancelled by its owner")
-            reporter.close()
-            held.finish("cancelled")
-            return "cancelled"
-        except Suspended as error:
-            reporter.say("info", f"{error}, to go on later")
-            reporter.close()
-            held.suspend()
-            return "suspended"
-        except LeaseLost:
-            raise
+            self._fit(run.claim, run.begin(start, ranks=ranks, nodes=nodes), run.reporter, ranks)
         except Exception as error:
-            if ranks.size > 1 and _is_of_others(error):
+            is_own = ranks.size == 1 or isinstance(error, Cancelled | Suspended | LeaseLost)
+            if not is_own and _is_of_others(error):
                 raise
-            reporter.say("error", f"{type(error).__name__}: {error}")
-            reporter.close()
-            self._fail(held, error, reporter.log_tail())
-            return "failed"
-
-    def _inputs(self, claim: Claim, warn: Callable[[str], None]) -> Inputs:
-        return load_inputs(claim, self._queue, self._storage, self._settings.secret, warn)
+            return run.end(error)
+        return run.end(None)
 
     def _fit(self, claim: Claim, inputs: Inputs, observer: Observer, ranks: Ranks) -> None:
         fit(
@@ -162,10 +127,9 @@ class Trainer:
             ranks=ranks,
         )
 
-    def _fail(self, held: ClaimedJob, error: Exception, log_tail: str) -> None:
-        log.error("%s failed", held.claim.job, exc_info=error)
-        description, retriable = job_error(error)
-        held.fail(description | {"log_tail": log_tail}, retriable=retriable)
+
+def _about(claim: Claim) -> dict[str, str | int]:
+    return {"job_id": claim.job, "epoch": claim.epoch}
 
 
 class _Follower:
@@ -198,11 +162,12 @@ class TrainerProcess:
         if place is not None and torch.cuda.is_available():
             limit_gpu_memory(place.quarters, torch.cuda.set_per_process_memory_fraction)
         self._trainer = Trainer(Settings(), threads=threads)
+        self._can_fuse = resolved_precision("auto")[0] == "fp32"
         self._running: str | None = None
 
     def ping(self) -> dict[str, Any]:
-        """Process id, the job that runs now, and the place that the process was made for."""
-        return {"pid": os.getpid(), "job": self._running, "place": self._place}
+        """Process id, the job that runs now, the place that the process was made for, and whether it fuses trials."""
+        return {"pid": os.getpid(), "job": self._running, "place": self._place, "can_fuse": self._can_fuse}
 
     @ray.method(concurrency_group="training")
     def run(self, claim: tuple[Any, ...], start: Literal["warm", "cold"]) -> str:
@@ -210,6 +175,15 @@ class TrainerProcess:
         self._running = claim[0]
         try:
             return self._trainer.run(Claim(*claim), start)
+        finally:
+            self._running = None
+
+    @ray.method(concurrency_group="training")
+    def run_fused(self, claimed: list[tuple[Any, ...]], start: Literal["warm", "cold"]) -> list[str]:
+        """Trains trials together; see Trainer.run_fused."""
+        self._running = claimed[0][0]
+        try:
+            return self._trainer.run_fused([Claim(*claim) for claim in claimed], start)
         finally:
             self._running = None
 

@@ -1,5 +1,6 @@
 """What the training loop asks of a task. One file a task; the loop knows none of them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -66,6 +67,9 @@ class Task(Protocol):
         """What the network does with a few inputs, for people to read."""
         ...
 
-    def inspection(self, network: Any) -> Inspection | None:
-        """What one sees inside on the beginning of the validation part; None for a network one cannot look into."""
+    def inspection(self, network: Any, samples: Sequence[Sample]) -> Inspection | None:
+        """What one sees inside on the beginning of the validation part; None for a network one cannot look into.
+
+        `samples` are what it wrote by now.
+        """
         ...

@@ -1,6 +1,6 @@
 """What the tasks on independent examples share: their batches, and how a network is scored on the validation part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from rnncore.probes import MAX_STEPS, Options, inspect
 from rnncore.ranks import ALONE, Ranks
 from rnncore.sequence_network import SequenceNetwork
 from rnncore.spec import JobSpec
+from rnncore.tasks import Sample
 
 _AT_ONCE = 256
 
@@ -41,8 +42,9 @@ class ExampleTask:
         train = self.train
         return ShuffledBatches(self._training, batch_size=train.batch_size, seed=train.seed, first=first, ranks=ranks)
 
-    def inspection(self, network: Any) -> Inspection | None:
+    def inspection(self, network: Any, samples: Sequence[Sample]) -> Inspection | None:
         """Of the first validation example."""
+        del samples  # too short to be compared with what was trained on
         if not isinstance(network, SequenceNetwork) or network.model.bidirectional:
             return None
         inputs = next(in_order(self.validation, 1)).inputs[0].numpy()[:MAX_STEPS]

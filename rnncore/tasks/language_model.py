@@ -4,12 +4,15 @@ Trained by truncated back-propagation through time (Williams & Peng 1990): state
 its history cut off. Shapes: B batch, T time, N new symbols, V vocabulary.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from rnncore.continuation import continuation
+from rnncore.copying import copying
 from rnncore.encoding import Encoding
 from rnncore.evaluation import evaluate
 from rnncore.fused_network import FusedNetwork
@@ -84,12 +87,12 @@ class LanguageModel:
             for prompt, ids in ((prompt, vocabulary.encode(prompt).tolist()) for prompt in prompts)
         ]
 
-    def inspection(self, network: RecurrentNetwork) -> Inspection | None:
+    def inspection(self, network: RecurrentNetwork, samples: Sequence[Sample]) -> Inspection | None:
         """Of the first symbols of the validation part; the loss by position over more of it."""
         ids = self._data.validation
         if len(ids) < 2:
             return None
-        return inspect(
+        seen = inspect(
             network,
             "language_model",
             self.encoding,
@@ -98,6 +101,7 @@ class LanguageModel:
             tbptt_steps=self._steps,
             more=ids[: _WINDOWS * self._steps + 1],
         )
+        return seen.model_copy(update={"copying": copying(self._data.training, ids, self._data.vocabulary, samples)})
 
     def _step_loss(self, mean: Tensor, batch: Window, after: State) -> StepLoss:
         num_here, num_new = batch.targets_BN.numel(), batch.targets_BN.shape[1]

@@ -3,26 +3,46 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import get_args
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
 from rnncore.spec import Cell
-from services.exporter import table
 from services.jobqueue.records import JobState
-from services.jobqueue.snapshot import QueueSnapshot, RunningJob
+from services.jobqueue.snapshot import QueueSnapshot, RedisState, RunningJob
+from services.metrics import queue as declared
+from services.metrics.declared import Metric
+from services.metrics.registry import HistogramTotals, Labels, family, histogram_family
 
 MAX_JOBS_WITH_SERIES = 200
 PRIORITIES = range(10)
 CELLS: tuple[str, ...] = get_args(Cell)
+OUTCOMES = tuple(state.value for state in JobState if state.is_terminal)
+# Closed label sets show their zeros, so that a rule sees 0 and not an absent series.
+_VALUES: dict[tuple[str, ...], tuple[str, ...]] = {
+    (): ("",),
+    ("cell",): CELLS,
+    ("start",): ("warm", "cold"),
+    ("outcome",): OUTCOMES,
+    ("fault",): ("storage_full", "unavailable"),
+}
+_LOSSES = ("worker_lost", "no_progress")
 
-_JOB_GAUGES: tuple[tuple[table.Metric, Callable[[RunningJob], float | None]], ...] = (
-    (table.TRAIN_LOSS, lambda job: job.train_loss),
-    (table.TRAIN_VALIDATION_BITS, lambda job: job.validation_bits_per_character),
-    (table.TRAIN_GRADIENT_NORM, lambda job: job.gradient_norm),
-    (table.TRAIN_LEARNING_RATE, lambda job: job.learning_rate),
-    (table.TRAIN_CHARACTERS_PER_SECOND, lambda job: job.characters_per_second),
-    (table.TRAIN_PROGRESS, lambda job: job.progress_ratio),
+# What a counter of the queue is called in a snapshot.
+_TOTALS: tuple[tuple[Metric, str], ...] = (
+    (declared.JOBS_SUBMITTED, "submitted"),
+    (declared.TRAIN_CHARACTERS, "characters"),
+    (declared.TRAIN_STEPS, "steps"),
+    (declared.TRAIN_GRADIENT_CLIPPED, "clipped"),
+    (declared.TRAIN_STORAGE_FAULTS, "storage_faults"),
+    (declared.SWEEPS_FINISHED, "sweeps"),
+)
+_JOB_GAUGES: tuple[tuple[Metric, Callable[[RunningJob], float | None]], ...] = (
+    (declared.TRAIN_LOSS, lambda job: job.train_loss),
+    (declared.TRAIN_VALIDATION_BITS, lambda job: job.validation_bits_per_character),
+    (declared.TRAIN_GRADIENT_NORM, lambda job: job.gradient_norm),
+    (declared.TRAIN_LEARNING_RATE, lambda job: job.learning_rate),
+    (declared.TRAIN_CHARACTERS_PER_SECOND, lambda job: job.characters_per_second),
+    (declared.TRAIN_PROGRESS, lambda job: job.progress_ratio),
 )
 
 
@@ -38,38 +58,62 @@ class QueueCollector(Collector):
 
     def collect(self) -> Iterator[Family]:
         snapshot = self._snapshot()
-        yield _family(table.QUEUE_UP, [((), 0 if snapshot is None else 1)])
+        yield _one(declared.QUEUE_UP, 0 if snapshot is None else 1)
         if snapshot is not None:
             yield from _queue(snapshot)
             yield from _training(snapshot)
+            yield from _redis(snapshot.redis)
 
 
 def _queue(snapshot: QueueSnapshot) -> Iterator[Family]:
-    yield _family(table.DRAINED, [((), int(snapshot.is_drained))])
-    # Closed label sets show their zeros, so that a rule sees 0 and not an absent series.
-    yield _family(table.QUEUE_DEPTH, [((str(p),), snapshot.depth.get(p, 0)) for p in PRIORITIES])
-    yield _family(table.QUEUE_OLDEST_JOB_AGE, [((), snapshot.oldest_job_age_seconds)])
-    yield _family(table.JOBS, [((state.value,), snapshot.jobs.get(state.value, 0)) for state in JobState])
-    yield _family(table.JOBS_SUBMITTED, _by_cell(snapshot.submitted_total))
-    yield _family(table.JOBS_FINISHED, snapshot.finished_total.items())
+    yield _one(declared.DRAINED, int(snapshot.is_drained))
+    yield family(declared.QUEUE_DEPTH, [((str(p),), snapshot.depth.get(p, 0)) for p in PRIORITIES])
+    yield _one(declared.QUEUE_OLDEST_JOB_AGE, snapshot.oldest_job_age_seconds)
+    yield family(declared.JOBS, [((state.value,), snapshot.jobs.get(state.value, 0)) for state in JobState])
+    finished, failed = snapshot.totals.get("finished", {}), snapshot.totals.get("failed", {})
+    lost = snapshot.totals.get("lost", {})
+    yield family(declared.JOBS_FINISHED, finished.items())
+    yield family(declared.JOB_FAILURES, failed.items())
+    yield family(declared.WORKER_LOSSES, [((reason,), lost.get((reason,), 0)) for reason in _LOSSES])
+    yield family(declared.TRAIN_NONFINITE_LOSS, [((cell,), failed.get((cell, "non_finite_loss"), 0)) for cell in CELLS])
+    for metric, what in _TOTALS:
+        yield family(metric, _with_zeros(metric, snapshot.totals.get(what, {})))
+    for metric, totals in snapshot.histograms.items():
+        yield _histogram(metric, totals)
+    yield _one(declared.SWEEPS_RUNNING, snapshot.sweeps_running)
+    yield family(declared.SEATS, [((kind,), number) for kind, number in snapshot.seats.items()])
+    yield _one(declared.WORKERS_AT_WORK, snapshot.workers_at_work)
+    yield _one(declared.STORED, snapshot.stored_bytes)
+    yield _one(declared.WEBHOOKS_WAITING, snapshot.webhooks_waiting)
 
 
 def _training(snapshot: QueueSnapshot) -> Iterator[Family]:
-    yield _family(table.TRAIN_CHARACTERS, _by_cell(snapshot.train_characters_total))
-    yield _family(table.TRAIN_STEPS, _by_cell(snapshot.train_steps_total))
     shown = snapshot.running[:MAX_JOBS_WITH_SERIES]
     for metric, read in _JOB_GAUGES:
-        yield _family(metric, [((job.job_id,), value) for job in shown if (value := read(job)) is not None])
-    yield _family(table.TRAIN_JOBS_WITHOUT_SERIES, [((), len(snapshot.running) - len(shown))])
+        yield family(metric, [((job.job_id,), value) for job in shown if (value := read(job)) is not None])
+    yield _one(declared.TRAIN_JOBS_WITHOUT_SERIES, len(snapshot.running) - len(shown))
 
 
-def _by_cell(totals: Mapping[str, int]) -> list[tuple[tuple[str], int]]:
-    return [((cell,), totals.get(cell, 0)) for cell in CELLS]
+def _redis(state: RedisState | None) -> Iterator[Family]:
+    if state is not None:
+        yield _one(declared.REDIS_MEMORY_USED, state.memory_used_bytes)
+        yield _one(declared.REDIS_MEMORY_MAX, state.memory_max_bytes)
+        yield _one(declared.REDIS_AOF_OK, int(state.is_append_only_file_ok))
+        yield _one(declared.REDIS_CLIENTS, state.clients)
+        yield _one(declared.REDIS_COMMANDS, state.commands_total)
 
 
-def _family(metric: table.Metric, values: Iterable[tuple[tuple[str, ...], float]]) -> Family:
-    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    family = kind(metric.name, metric.help, labels=metric.labels)
-    for labels, value in values:
-        family.add_metric(labels, value)
-    return family
+def _one(metric: Metric, value: float) -> Family:
+    return family(metric, [((), value)])
+
+
+def _with_zeros(metric: Metric, totals: Mapping[Labels, int]) -> list[tuple[Labels, float]]:
+    return [((value,), totals.get((value,), 0)) for value in _VALUES[metric.labels]]
+
+
+def _histogram(metric: Metric, totals: Mapping[str, HistogramTotals]) -> Family:
+    nothing = HistogramTotals((0,) * (len(metric.buckets) + 1), 0.0)
+    values = _VALUES[metric.labels]
+    return histogram_family(
+        metric, [((value,) if metric.labels else (), totals.get(value, nothing)) for value in values]
+    )

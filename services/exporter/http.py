@@ -3,18 +3,17 @@
 The path a client sent is never a label: what matches no template is `unmatched`, a mounted file tree is `static`.
 """
 
-import platform
 import time
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.exporter import table
+from services.metrics.registry import counter, gauge, histogram
+from services.metrics.web import HTTP_IN_PROGRESS, HTTP_REQUEST_DURATION, HTTP_REQUESTS
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class HttpMetrics:
@@ -25,11 +24,9 @@ class HttpMetrics:
     ) -> None:
         self._app = app
         self._clock = clock
-        requests, duration = table.HTTP_REQUESTS, table.HTTP_REQUEST_DURATION
-        self._requests = Counter(requests.name, requests.help, requests.labels, registry=registry)
-        self._duration = Histogram(
-            duration.name, duration.help, duration.labels, buckets=BUCKETS_SECONDS, registry=registry
-        )
+        self._requests = counter(HTTP_REQUESTS, registry)
+        self._duration = histogram(HTTP_REQUEST_DURATION, registry)
+        self._in_progress = gauge(HTTP_IN_PROGRESS, registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,7 +35,8 @@ class HttpMetrics:
         answer = _Answer(send, self._clock)
         started = self._clock()
         try:
-            await self._app(scope, receive, answer.send)
+            with self._in_progress.track_inprogress():
+                await self._app(scope, receive, answer.send)
         finally:
             method = scope["method"] if scope["method"] in METHODS else "OTHER"
             route = route_template(scope)
@@ -73,9 +71,3 @@ def route_template(scope: Scope) -> str:
         if isinstance(template, str):
             return template
     return "static" if isinstance(scope.get("endpoint"), StaticFiles) else "unmatched"
-
-
-def register_build_info(registry: CollectorRegistry, *, version: str) -> None:
-    """Adds the series that says which version of Unroll and of Python answers."""
-    metric = table.BUILD_INFO
-    Gauge(metric.name, metric.help, metric.labels, registry=registry).labels(version, platform.python_version()).set(1)

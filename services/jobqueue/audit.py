@@ -120,8 +120,14 @@ def _wrong_workers(found: dict[str, Any], jobs: dict[str, dict[str, str]]) -> It
     listed = {(tenant, job_id) for tenant, ids in _each(found, "running:") for job_id in ids}
     for tenant, job_id in listed ^ {(job["tenant"], job_id) for job_id, job in working.items()}:
         yield f"{job_id} of {tenant} is {'' if (tenant, job_id) in listed else 'not '}listed as one that has workers"
+    together = {(token, job_id) for token, ids in _each(found, "group:") for job_id in ids}
+    for token, job_id in together ^ {(job["group"], job_id) for job_id, job in jobs.items() if "group" in job}:
+        yield f"the group {token} and the record of {job_id} do not agree"
+    for token, job_id in together:
+        if job_id not in working:
+            yield f"{job_id} of the group {token} has no worker"
     counted: defaultdict[str, float] = defaultdict(float)
-    for job in working.values():
+    for job in {job.get("group", job_id): job for job_id, job in working.items()}.values():  # a group has one worker
         counted[f"workers:{job['tenant']}"] += int(job["workers"])
         counted[f"gpus:{job['tenant']}"] += int(job["workers"]) * int(job["quarters"]) / 4 * (job["seat"] == "gpu")
     told = {name: float(value) for name, value in found.get(f"{PREFIX}in_use", {}).items()}

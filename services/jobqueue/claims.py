@@ -39,23 +39,38 @@ def claim(
 
     A record that is not what the service wrote is set aside, and the next one is handed out.
     """
-    while answer := scripts.run("claim", token or secrets.token_hex(16), int(lease_seconds * 1000), *_told(free)):
-        job_id, tenant, epoch, held, attempt, spec, signature, seat, traceparent, workers = answer
-        try:
-            if scripts.is_signed(signature, job_id, tenant, spec):
-                asked = JobSpec.model_validate_json(spec)
-                return Claim(job_id, tenant, int(epoch), held, int(attempt), asked, seat, traceparent, int(workers))
-        except ValidationError:
-            pass
-        log.error("the record of %s was altered outside the service; set aside", job_id)
-        scripts.run("set_aside", job_id)
+    return next(iter(claim_fused(scripts, lease_seconds=lease_seconds, token=token, free=free, most=1)), None)
+
+
+def claim_fused(
+    scripts: RedisScripts, *, lease_seconds: float, token: str | None = None, free: Seats = _ONE_CPU, most: int
+) -> list[Claim]:
+    """As `claim`, with up to `most` trials of one sweep where one worker can train them together, on one seat."""
+    while rows := scripts.run("claim", token or secrets.token_hex(16), int(lease_seconds * 1000), *_told(free), most):
+        if whole := [held for row in rows if (held := _claim_in(scripts, row))]:
+            return whole
         token = None
+    return []
+
+
+def _claim_in(scripts: RedisScripts, row: Sequence[str]) -> Claim | None:
+    """The claim that the script answered; None where the record is not what the service wrote."""
+    job_id, tenant, epoch, held, attempt, spec, signature, seat, traceparent, workers = row
+    try:
+        if scripts.is_signed(signature, job_id, tenant, spec):
+            asked = JobSpec.model_validate_json(spec)
+            kind: Literal["cpu", "gpu"] = "gpu" if seat == "gpu" else "cpu"
+            return Claim(job_id, tenant, int(epoch), held, int(attempt), asked, kind, traceparent, int(workers))
+    except ValidationError:
+        pass
+    log.error("the record of %s was altered outside the service; set aside", job_id)
+    scripts.run("set_aside", job_id)
     return None
 
 
 def reap(scripts: RedisScripts, *, lease_seconds: float) -> None:
     """What a claim does before it hands out a job: jobs of ended leases and ended pauses are ready again."""
-    scripts.run("claim", secrets.token_hex(16), int(lease_seconds * 1000), *_told(_NONE))
+    scripts.run("claim", secrets.token_hex(16), int(lease_seconds * 1000), *_told(_NONE), 1)
 
 
 def publish_capacity(scripts: RedisScripts, capacity: Capacity) -> None:
@@ -99,6 +114,16 @@ def _told(free: Seats) -> tuple[int, int, str]:
     return free.cpu, free.gpu, " ".join(map(str, free.shares))
 
 
+class SignOfLife:
+    """When something was last told of any of the jobs that one process trains together."""
+
+    def __init__(self) -> None:
+        self.at = time.monotonic()
+
+    def give(self) -> None:
+        self.at = time.monotonic()
+
+
 class ClaimedJob:
     """A claim and its lease. Use as a context manager: beats inside, none after."""
 
@@ -110,15 +135,17 @@ class ClaimedJob:
         lease_seconds: float,
         stall_seconds: float = math.inf,
         end_process: Callable[[], None] = lambda: None,
+        sign_of_life: SignOfLife | None = None,
     ) -> None:
         """`end_process` is called where nothing else stops a thread that trains and is stuck.
 
         That is so where it has told nothing for `stall_seconds`, or is still here a lease after the lease was lost.
+        Jobs that one thread trains together share their `sign_of_life`.
         """
         self.claim = held
         self._stall_seconds = stall_seconds
         self._end_process = end_process
-        self._told_at = time.monotonic()
+        self._sign_of_life = sign_of_life or SignOfLife()
         self._scripts = scripts
         self._lease_ms = int(lease_seconds * 1000)
         self._lease_seconds = lease_seconds
@@ -183,7 +210,7 @@ class ClaimedJob:
 
         Waits for a Redis that is away as long as the lease lasts.
         """
-        self._told_at = time.monotonic()
+        self._sign_of_life.give()
         arguments = _arguments(fields or {}, events, publish, drop, totals or {})
         self._report += 1
         while True:
@@ -259,7 +286,7 @@ class ClaimedJob:
             now = time.monotonic()
             if self._verdict == "lost" or now > self._deadline:
                 break
-            if now - self._told_at > self._stall_seconds:
+            if now - self._sign_of_life.at > self._stall_seconds:
                 self._give_up()
                 return
         if not self._over.wait(self._lease_seconds):

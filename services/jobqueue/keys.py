@@ -11,6 +11,7 @@
 | limits | hash | tenant -> JSON of its share and quotas |
 | virtual_times | hash | tenant -> virtual time of its next turn |
 | running:TENANT | set | jobs of a tenant that have a worker |
+| group:TOKEN | set | running jobs that one worker trains together, by the token of their claim |
 | in_use | hash | workers:TENANT, gpus:TENANT -> how many its running jobs have |
 | capacity | hash | what all workers could run: cpu, gpu (seats), memory (bytes), most (workers it may grow to) |
 | reserved | hash | cpu, gpu -> the job that free seats of this kind are kept for |
@@ -24,7 +25,7 @@
 | leases | zset | running jobs by the time (ms) their lease ends |
 | backoff | zset | jobs that wait before they are ready again, by due time (ms) |
 | paused | zset | jobs that their owner set aside, by time (ms) |
-| claim:TOKEN | string | the job a claim got, for a claim sent twice |
+| claim:TOKEN | string | the jobs a claim got, for a claim sent twice |
 | idempotency:TENANT:KEY | string | "JOB HASH" of a submission |
 | try:KEY:HASH | string | idempotency key of an API key's last try to submit a body; `several`: one of them |
 | aliases:TENANT | hash | name -> JSON of the model that it stands for |
@@ -33,6 +34,7 @@
 | sweeps:TENANT | zset | every sweep of a tenant by sequence |
 | sweeping | zset | sweeps that have not ended, by sequence |
 | sweeps_ended | zset | sweeps that have, by time (ms) |
+| filling:SWEEP | string | trials of the sweep are being submitted: those that could be fused wait for one another |
 | sweeper | string | token of the one process that moves the sweeps on |
 | datasets:TENANT | zset | data sets of a tenant by time (ms) |
 | dataset:ID | hash | one data set: tenant, record (JSON), uses |
@@ -103,6 +105,10 @@ def aliases(tenant: str) -> str:
 
 def sweep(sweep_id: str) -> str:
     return f"{PREFIX}sweep:{sweep_id}"
+
+
+def filling(sweep_id: str) -> str:
+    return f"{PREFIX}filling:{sweep_id}"
 
 
 def trials(sweep_id: str) -> str:

@@ -84,7 +84,7 @@ class JobQueue:
             spec.resources.gpu_quarters,
             int(spec.timeout_seconds * 1000) if spec.timeout_seconds else "",
             traceparent,
-            *(trial.kept(job_id) if trial else ("", "", "")),
+            *((*trial.kept(job_id), *trial.fusing(spec)) if trial else ("",) * 5),
         )
         if answer == "no_sweep":
             raise Conflict(f"{detail} takes no more trials")

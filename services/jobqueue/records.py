@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rnncore.datasets.summaries import DatasetKind, Summary
 from rnncore.errors import FinalConflict
+from rnncore.fusable import fuse_key, most_fused
 from rnncore.spec import JobSpec
 
 
@@ -87,6 +88,9 @@ class Placement(_Record):
     threads: int
     workers: int = Field(1, description="Workers that train it together; what else is told is of the first of them.")
     nodes: tuple[str, ...] = Field((), description="Where there are several workers: the node of each.")
+    fused_with: tuple[str, ...] = Field(
+        (), description="Of a fused trial: the jobs that were trained in one program with it when it began."
+    )
     environment: dict[str, str | int] = Field(
         default_factory=dict, description="What must be equal for two runs to be equal bit for bit."
     )
@@ -198,10 +202,16 @@ class NewTrial(NamedTuple):
     sweep: str
     number: int
     parameters: Mapping[str, Any]
+    may_fuse: bool = False
 
     def kept(self, job_id: str) -> tuple[str, int, str]:
         """Sweep, number, and the JSON that the sweep keeps of the trial."""
         return self.sweep, self.number, json.dumps({"job": job_id, "parameters": dict(self.parameters)})
+
+    def fusing(self, spec: JobSpec) -> tuple[str, int]:
+        """What other trials of the sweep must share with it to be trained beside it, and how many those can be."""
+        key = fuse_key(spec) if self.may_fuse else None
+        return (key, most_fused(spec)) if key else ("", 1)
 
 
 class Claim(NamedTuple):

@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from services.jobqueue import keys
+from redis.exceptions import ResponseError
+
+from services.jobqueue import histograms, keys
 from services.jobqueue.drain import SERVICE
 from services.jobqueue.scripts import RedisScripts
+from services.metrics.declared import Metric
+from services.metrics.registry import HistogramTotals
 
 _PRIORITY_STEP = 2**40
 
@@ -25,28 +29,43 @@ class RunningJob(NamedTuple):
     progress_ratio: float | None = None
 
 
+class RedisState(NamedTuple):
+    """What Redis says of itself."""
+
+    memory_used_bytes: int
+    memory_max_bytes: int
+    is_append_only_file_ok: bool
+    clients: int
+    commands_total: int
+
+
 class QueueSnapshot(NamedTuple):
     """Counts and values of all tenants together. `running` has the newest job first.
 
-    Keys: priority 0-9, state, cell, (cell, outcome, reason). All but the job ids come from closed sets.
+    `totals` has what was counted, by what it is and its labels: ("lstm", "failed", "poison") -> 3 under `finished`.
+    All but the job ids come from closed sets. `redis` is None where Redis may not be asked of itself.
     """
 
     depth: Mapping[int, int]
     oldest_job_age_seconds: float
     jobs: Mapping[str, int]
-    submitted_total: Mapping[str, int]
-    finished_total: Mapping[tuple[str, str, str], int]
     running: tuple[RunningJob, ...]
-    train_characters_total: Mapping[str, int]
-    train_steps_total: Mapping[str, int]
-    is_drained: bool = False
+    totals: Mapping[str, Mapping[tuple[str, ...], int]]
+    histograms: Mapping[Metric, Mapping[str, HistogramTotals]]
+    seats: Mapping[str, int]
+    workers_at_work: int
+    sweeps_running: int
+    stored_bytes: int
+    webhooks_waiting: int
+    redis: RedisState | None
+    is_drained: bool
 
 
 def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
     """Reads the present counts. Raises Unavailable."""
     redis = scripts.redis
     with scripts.faults():
-        totals = {name: int(float(value)) for name, value in redis.hgetall(keys.COUNTERS).items()}
+        counters = {name: int(float(value)) for name, value in redis.hgetall(keys.COUNTERS).items()}
         depth, first = _ready(redis, redis.zrange(keys.TENANTS, 0, -1))
         num_waiting = redis.zcard(keys.BACKOFF)
         num_paused = redis.zcard(keys.PAUSED)
@@ -54,18 +73,21 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
         first += redis.zrange(keys.BACKOFF, 0, 999)
         with redis.pipeline(transaction=False) as asked:
             for job_id in first:
-                asked.hget(keys.job(job_id), "created_at")
+                asked.hmget(keys.job(job_id), "ready_at", "created_at")
             for job_id in running_ids:
                 asked.hgetall(keys.job(job_id))
             answers = asked.execute()
         oldest, running = answers[: len(first)], answers[len(first) :]
-        is_drained = redis.hexists(keys.DRAINED, SERVICE)
-    ages = [time.time() - int(at) / 1000 for at in oldest if at]
-    finished = {
-        (parts[1], parts[2], parts[3]): count
-        for name, count in totals.items()
-        if len(parts := name.split(":")) == 4 and parts[0] == "finished"
-    }
+        with redis.pipeline(transaction=False) as asked:
+            asked.hexists(keys.DRAINED, SERVICE)
+            asked.zcard(keys.SWEEPING)
+            asked.hmget(keys.CAPACITY, "cpu", "gpu")
+            asked.hvals(keys.STORED)
+            asked.zcard(keys.OUTBOX)
+            is_drained, sweeps_running, seats, stored, webhooks_waiting = asked.execute()
+        state = _redis_state(redis)
+    ages = [time.time() - int(ready_at or created_at) / 1000 for ready_at, created_at in oldest if created_at]
+    totals = _by_labels(counters)
     num_pausing = sum(fields.get("state") == "pausing" for fields in running)
     states = Counter(
         queued=depth.total() + num_waiting,
@@ -73,19 +95,37 @@ def queue_snapshot(scripts: RedisScripts) -> QueueSnapshot:
         pausing=num_pausing,
         paused=num_paused,
     )
-    for (_, outcome, _), count in finished.items():
+    for (_, outcome, _), count in totals.get("finished", {}).items():
         states[outcome] += count
     running.sort(key=lambda fields: -int(fields.get("seq", 0)))
     return QueueSnapshot(
         depth=depth,
         oldest_job_age_seconds=max(ages, default=0.0),
         jobs=states,
-        submitted_total=_by_cell(totals, "submitted"),
-        finished_total=finished,
         running=tuple(_running(fields) for fields in running if fields),
-        train_characters_total=_by_cell(totals, "characters"),
-        train_steps_total=_by_cell(totals, "steps"),
+        totals=totals,
+        histograms=histograms.read(counters),
+        seats={kind: int(number) for kind, number in zip(("cpu", "gpu"), seats, strict=True) if number},
+        workers_at_work=sum(int(fields.get("workers", 1)) for fields in running),
+        sweeps_running=sweeps_running,
+        stored_bytes=sum(map(int, stored)),
+        webhooks_waiting=webhooks_waiting,
+        redis=state,
         is_drained=bool(is_drained),
+    )
+
+
+def _redis_state(redis: Any) -> RedisState | None:
+    try:
+        told = redis.info()
+    except ResponseError:  # a service that sells Redis may forbid it
+        return None
+    return RedisState(
+        memory_used_bytes=told["used_memory"],
+        memory_max_bytes=told.get("maxmemory") or told.get("total_system_memory", 0),
+        is_append_only_file_ok=told.get("aof_last_write_status", "ok") == "ok",
+        clients=told["connected_clients"],
+        commands_total=told["total_commands_processed"],
     )
 
 
@@ -102,8 +142,14 @@ def _ready(redis: Any, tenants: Sequence[str]) -> tuple[Counter[int], list[str]]
     return +depth, [job_id for page in answers[1::2] for job_id in page]
 
 
-def _by_cell(totals: dict[str, int], what: str) -> dict[str, int]:
-    return {name.partition(":")[2]: count for name, count in totals.items() if name.startswith(f"{what}:")}
+def _by_labels(counters: Mapping[str, int]) -> dict[str, dict[tuple[str, ...], int]]:
+    """`failed:lstm:timeout` -> {"failed": {("lstm", "timeout"): ...}}, for whoever knows what each of them means."""
+    found: dict[str, dict[tuple[str, ...], int]] = {}
+    for name, count in counters.items():
+        what, *labels = name.split(":")
+        if labels and what != "histogram":
+            found.setdefault(what, {})[tuple(labels)] = count
+    return found
 
 
 def _running(fields: dict[str, str]) -> RunningJob:

@@ -55,9 +55,11 @@ class EventStream:
 
         Answers at least every `wait_seconds`, and nothing of what happened before. Raises Unavailable.
         """
-        after = {keys.events(job_id): "$" for job_id in job_ids}
         ids = {keys.events(job_id): job_id for job_id in job_ids}
         try:
+            # Not `$`: between two reads it would move on by itself.
+            last = [await self._redis.xrevrange(key, count=1) for key in ids]
+            after = {key: entry[0][0] if entry else "0" for key, entry in zip(ids, last, strict=True)}
             newest = await self._newest(tenant)
             while True:
                 answer: list[Any] = []

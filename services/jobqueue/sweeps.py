@@ -5,7 +5,8 @@ Knows no search: `services.sweeps` decides what is tried and what is stopped.
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from services.jobqueue.records import JobError, JobState, Scores, TrialOf
 from services.jobqueue.scripts import RedisScripts
 
 MOST_UNFINISHED = 100
+# Whoever submits may die; the trials that it has submitted then start without the others.
+_FILLING_MS = 2_000
 _FIELDS = ("tenant", "state", "best", "progress", "worker_ms", "error", "sweep", "trial", "rungs", "stopped_early")
 
 SweepState = Literal["running", "succeeded", "failed", "cancelled"]
@@ -171,6 +174,21 @@ class Sweeps:
         """Keeps `score` as that at the next rung of `trial`; with `stop`, ends it there. Ended trials stay so."""
         rung = "" if score is None else repr(score)
         self._scripts.run("mark_trial", trial.job or "", len(trial.rungs), rung, stop or "")
+
+    @contextmanager
+    def filling(self, sweep: Sweep) -> Iterator[None]:
+        """Holds trials that could be fused back from the workers while more of them are submitted, for a while."""
+        key = keys.filling(sweep.id)
+        with self._scripts.faults():
+            self._redis.set(key, 1, px=_FILLING_MS)
+        try:
+            yield
+        finally:
+            with self._scripts.faults(), self._redis.pipeline() as filled:
+                filled.delete(key)
+                filled.lpush(keys.BELL, 1)
+                filled.ltrim(keys.BELL, 0, 15)
+                filled.execute()
 
     def lead(self, token: str, seconds: float) -> bool:
         """Whether the holder of `token` is the one that moves sweeps on, for the next `seconds`."""

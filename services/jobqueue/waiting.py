@@ -37,11 +37,12 @@ def _eta_seconds(answer: Mapping[str, Any], place: Mapping[str, Any], tenant: st
     durations: Mapping[str, float] = answer["durations"] or {}
     mean = durations.get(f"tenant:{tenant}", durations.get("all"))
     held_back = place["reason"] == "quota"
-    ends = sorted(
-        _remaining(job, answer["present"], mean)
-        for job in answer["running"] or []
-        if not held_back or job["tenant"] == tenant
-    )
+    workers: dict[str, float] = {}
+    for job in answer["running"] or []:
+        if not held_back or job["tenant"] == tenant:  # a worker that trains several is free once the last has ended
+            remaining = _remaining(job, answer["present"], mean)
+            workers[job["worker"]] = max(remaining, workers.get(job["worker"], 0.0))
+    ends = sorted(workers.values())
     capacity = answer["capacity"] or {}
     if not held_back:
         ends = [0.0] * max(0, int(capacity.get("cpu", 0) + capacity.get("gpu", 0)) - len(ends)) + ends

@@ -31,7 +31,8 @@ class Batcher:
     """Rows go in by `submit`; `announce` is called, on the batcher's thread, with rows that have news.
 
     News of a row that writes is told every 10 ms at most (more rows: every 0.75 ms a row), so that telling
-    costs a small share of the writing however many read along.
+    costs a small share of the writing however many read along. `observe_batch` is told, on that thread too, how many
+    texts a model wrote side by side in a turn.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Batcher:
         max_waiting: int = MAX_WAITING,
         max_of_key: int = MAX_OF_KEY,
         prefix_bytes: int = _PREFIX_BYTES,
+        observe_batch: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._announce = announce
+        self._observe_batch = observe_batch
         self._capacity = capacity
         self._max_waiting = max_waiting
         self._max_of_key = max_of_key
@@ -143,6 +146,8 @@ class Batcher:
             self._fail(parameters, error)
             return
         self._news.update(dict.fromkeys(turn.news))
+        if turn.num_written:
+            self._observe_batch(turn.num_written)
         self._forget(parameters, turn.gone)
         if lane.is_idle:
             del self._lanes[parameters], self._rows[parameters]

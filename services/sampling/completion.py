@@ -30,13 +30,16 @@ _SECONDS = 600.0
 
 
 class CompletionAnswer:
-    """One request being answered.
+    """One request being answered. Times are those of the performance counter.
 
     Raises when made: UnknownSymbol if a prompt is not of the model's vocabulary, InvalidInput if the model writes no
     text or the state is not its, StateExpired.
     """
 
-    def __init__(self, command: SampleCommand, model: LoadedModel, handles: StateHandles) -> None:
+    def __init__(
+        self, command: SampleCommand, model: LoadedModel, handles: StateHandles, *, asked_at: float | None = None
+    ) -> None:
+        self.asked_at = time.perf_counter() if asked_at is None else asked_at
         self._command = command
         self._request = command.request
         self._handles = handles
@@ -52,11 +55,17 @@ class CompletionAnswer:
         self.context = self._given_context()
         self._texts = [_Text(self, number) for number in range(len(self._prompts) * self._per_prompt)]
         self.outcome: Literal["ok", "failed", "left"] = "left"
+        self.first_token_at: float | None = None
 
     @property
     def num_written(self) -> int:
         """Tokens that were sampled so far."""
         return sum(len(text.row.written) for text in self._texts)
+
+    @property
+    def num_written_of_longest(self) -> int:
+        """Tokens of the longest of its texts, which are written side by side."""
+        return max(len(text.row.written) for text in self._texts)
 
     @property
     def is_stream(self) -> bool:
@@ -74,6 +83,8 @@ class CompletionAnswer:
 
     def wake(self) -> None:
         """There is news of a row. On the event loop."""
+        if self.first_token_at is None and self.num_written_of_longest:
+            self.first_token_at = time.perf_counter()
         self._wakeup.set()
 
     async def whole(self) -> bytes:

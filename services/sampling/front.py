@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
@@ -27,6 +27,8 @@ from services.access import sampler_token
 from services.faults import error_answer, retry_after
 from services.hangups import while_awaited
 from services.logs import configure_logs
+from services.metrics.registry import gauge
+from services.metrics.sampler import SAMPLER_REPLICAS
 from services.sampling.door import COMMANDS, SamplerDoor, listen
 from services.sampling.replica import Answer, Head, Replicas
 from services.settings import Settings
@@ -146,7 +148,7 @@ def _merged(texts: dict[str, bytes]) -> bytes:
             merged = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
             merged.samples += [s._replace(labels={**s.labels, "replica": replica}) for s in family.samples]
     registry = CollectorRegistry()
-    Gauge("unroll_sampler_replicas", "Replicas that tell their metrics.", registry=registry).set(len(texts))
+    gauge(SAMPLER_REPLICAS, registry).set(len(texts))
     registry.register(_Families(families))
     return generate_latest(registry)
 

@@ -34,10 +34,11 @@ class Engine(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What came of a turn: rows that have something to tell, and rows that are no longer in the lane."""
+    """What came of a turn: rows with something to tell, rows that are no longer in the lane, and how many wrote."""
 
     news: list[Row]
     gone: list[Row]
+    num_written: int = 0
 
     def end(self, row: Row) -> None:
         self.news.append(row)
@@ -80,11 +81,12 @@ class Lane:
         self._admit(turn)
         if self._reading:
             self._read(seconds if self._writing else 4 * seconds, turn)
+        num_written = len(self._writing)
         if self._writing:
             self._write(seconds, is_called)
             turn.news.extend(self._writing)
             self._end_written(turn)
-        return turn
+        return turn._replace(num_written=num_written)
 
     # Who is in
 

@@ -5,12 +5,14 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 
 from rnncore.checkpoint import load_checkpoint, restore_network
 from rnncore.manifest import TO_ANSWER, Manifest
 from rnncore.stepper import Precision, Stepper
 from rnncore.tasks.table import make_stepper
+from services.metrics import sampler as declared
+from services.metrics.registry import counter, gauge, histogram
 from services.storage import Storage
 
 BUDGET_BYTES = 1 << 30
@@ -44,10 +46,12 @@ class ModelCache:
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, Future[LoadedModel]] = {}
         self._lock = threading.Lock()
-        self._hits = Counter("unroll_model_cache_hits", "Requests that found their model loaded.", registry=registry)
-        self._misses = Counter("unroll_model_cache_misses", "Requests that had to load it.", registry=registry)
-        self._evictions = Counter("unroll_model_cache_evictions", "Models dropped for others.", registry=registry)
-        self._seconds = Histogram("unroll_model_load_seconds", "Time to load a model.", registry=registry)
+        self._hits = counter(declared.MODEL_CACHE_HITS, registry)
+        self._misses = counter(declared.MODEL_CACHE_MISSES, registry)
+        self._evictions = counter(declared.MODEL_CACHE_EVICTIONS, registry)
+        self._seconds = histogram(declared.MODEL_LOAD, registry)
+        gauge(declared.MODEL_CACHE_SIZE, registry).set_function(self._num_bytes)
+        gauge(declared.MODEL_CACHE_MODELS, registry).set_function(lambda: len(self._models))
 
     def loaded(self, path: str) -> LoadedModel | None:
         """The model stored at `path` if it is here already."""
@@ -89,9 +93,12 @@ class ModelCache:
     def _keep(self, path: str, model: LoadedModel) -> None:
         with self._lock:
             self._models[path] = model
-            while len(self._models) > 1 and sum(m.num_bytes for m in self._models.values()) > self._budget:
+            while len(self._models) > 1 and self._num_bytes() > self._budget:
                 self._models.popitem(last=False)
                 self._evictions.inc()
+
+    def _num_bytes(self) -> int:
+        return sum(model.num_bytes for model in list(self._models.values()))
 
     def _load(self, path: str) -> LoadedModel:
         with self._storage.reading(path, *TO_ANSWER) as folder:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.concurrency import run_in_threadpool
 
 from rnncore.errors import Overloaded, TooManyRequests
@@ -19,6 +18,7 @@ from services.sampling.answers import inspection, predictions
 from services.sampling.batcher import Batcher
 from services.sampling.completion import CompletionAnswer
 from services.sampling.handles import StateHandles
+from services.sampling.meters import Meters
 from services.sampling.model_cache import LoadedModel, ModelCache
 from services.sampling.row import Row
 from services.settings import Settings
@@ -37,27 +37,17 @@ class Sampler:
 
     def __init__(self, settings: Settings) -> None:
         require_precision(settings.sampler_precision, "cpu")  # now, and not when the first model is asked
-        self.registry = CollectorRegistry()
+        self._meters = Meters()
+        self.registry = self._meters.registry
         self._loop = asyncio.get_running_loop()
         self._cache = ModelCache(
             Storage.of(settings), settings.secret, self.registry, precision=settings.sampler_precision
         )
         self._handles = StateHandles(settings.secret, lifetime_seconds=settings.state_seconds)
         self._answers: dict[Row, CompletionAnswer] = {}
-        self._batcher = Batcher(self._announce)
+        self._batcher = Batcher(self._announce, observe_batch=self._meters.observe_batch)
+        self._meters.watch(self._batcher)
         self._places = threading.Semaphore(_WHOLE_AT_ONCE)
-        self._requests = Counter(
-            "unroll_sample_requests", "Completions and predictions.", ["outcome", "stream"], registry=self.registry
-        )
-        self._tokens = Counter("unroll_sample_tokens", "Symbols written.", registry=self.registry)
-        self._first = Histogram(
-            "unroll_sample_time_to_first_token_seconds", "Request to first symbol.", registry=self.registry
-        )
-        self._interval = Histogram(
-            "unroll_sample_token_interval_seconds", "Mean time between two symbols of a text.", registry=self.registry
-        )
-        size = Gauge("unroll_sample_batch_size", "Texts that are being written.", registry=self.registry)
-        size.set_function(lambda: self._batcher.num_writing)
 
     def close(self) -> None:
         """Ends the batcher; what it was writing fails."""
@@ -65,11 +55,12 @@ class Sampler:
 
     async def open(self, command: SampleCommand) -> CompletionAnswer:
         """Begins an answer. Raises what `faults` knows to say; call `close_answer` once it is over."""
+        asked_at = time.perf_counter()
         try:
             model = self._cache.loaded(command.checkpoint)
             if model is None:
                 model = await run_in_threadpool(self._cache.get, command.checkpoint)
-            answer = CompletionAnswer(command, model, self._handles)
+            answer = CompletionAnswer(command, model, self._handles, asked_at=asked_at)
             self._answers.update(dict.fromkeys(answer.rows, answer))
             try:
                 answer.submit(self._batcher)
@@ -78,7 +69,7 @@ class Sampler:
                 raise
         except BaseException as error:
             is_full = isinstance(error, Overloaded | TooManyRequests)
-            self._requests.labels("overloaded" if is_full else "refused", command.request.stream).inc()
+            self._meters.count("overloaded" if is_full else "refused", is_stream=command.request.stream)
             raise
         return answer
 
@@ -86,8 +77,8 @@ class Sampler:
         """The answer is over, whole or not; what is still being written of it is given up."""
         self._batcher.cancel([row for row in answer.rows if not row.has_ended])
         self._forget(answer)
-        self._requests.labels(answer.outcome, answer.is_stream).inc()
-        self._tokens.inc(answer.num_written)
+        self._meters.count(answer.outcome, is_stream=answer.is_stream)
+        self._meters.written(answer)
 
     async def whole(self, command: SampleCommand) -> bytes:
         """The completion object. Raises what `faults` knows to say."""
@@ -99,14 +90,8 @@ class Sampler:
 
     async def chunks(self, answer: CompletionAnswer) -> AsyncIterator[bytes]:
         """The frames of an opened answer. Raises what ends it early."""
-        began_at, first_at = time.perf_counter(), 0.0
         async for frames in answer.chunks():
-            if not first_at:
-                first_at = time.perf_counter()
-                self._first.observe(first_at - began_at)
             yield frames
-        if answer.num_written > 1:
-            self._interval.observe((time.perf_counter() - first_at) / (answer.num_written - 1))
 
     async def predict(self, command: PredictCommand) -> Predictions:
         """The predictions, whole. Raises what `faults` knows to say."""
@@ -123,7 +108,7 @@ class Sampler:
     async def _on_thread(self, checkpoint: str, answer: Callable[[LoadedModel], T]) -> T:
         """An answer that is computed whole, in one of the places for such."""
         if not self._places.acquire(blocking=False):
-            self._requests.labels("overloaded", False).inc()
+            self._meters.count("overloaded", is_stream=False)
             raise Overloaded(f"{_WHOLE_AT_ONCE} requests are being answered, the most at once; try again in a moment")
         outcome = "refused"
         try:
@@ -131,7 +116,7 @@ class Sampler:
             outcome = "ok"
         finally:
             self._places.release()
-            self._requests.labels(outcome, False).inc()
+            self._meters.count(outcome, is_stream=False)
         return whole
 
     def _announce(self, rows: list[Row]) -> None:

@@ -27,6 +27,13 @@ from services.jobqueue.sweeps import Trial
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Seeds of points of two sweeps with neighbouring seeds shall not be the same ones.
 _SEED_STRIDE = 10_007
+# So many points tpe draws before it looks at any score.
+_RANDOM_POINTS = 10
+
+
+def learns(sweep: SweepSpec, point: int) -> bool:
+    """Whether point `point` depends on how those before it went."""
+    return sweep.search.method == "tpe" and point >= _RANDOM_POINTS
 
 
 def next_point(sweep: SweepSpec, trials: Sequence[Trial], point: int) -> dict[str, Any]:
@@ -37,7 +44,7 @@ def next_point(sweep: SweepSpec, trials: Sequence[Trial], point: int) -> dict[st
     sampler = (
         optuna.samplers.RandomSampler(seed=seed)
         if sweep.search.method == "random"
-        else optuna.samplers.TPESampler(seed=seed)
+        else optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_POINTS)
     )
     distributions = {path: _distribution(sweep, path) for path in sweep.parameters}
     direction = StudyDirection.MAXIMIZE if sweep.objective.is_maximized else StudyDirection.MINIMIZE

@@ -9,12 +9,14 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import ValidationError
 
 from rnncore.errors import Conflict, NotFound, Overloaded, Unavailable, UnrollError
+from rnncore.fusable import keeps_key, most_fused
 from rnncore.sweep_points import fault_of_spec, most_trials, trial_spec
 from rnncore.sweep_spec import SuccessiveHalving, SweepSpec
 from services.faults import fault_of, job_error
@@ -26,7 +28,7 @@ from services.storage import Storage
 from services.submission import submit
 from services.sweeps.halving import goes_on, score_at
 from services.sweeps.report import best_trial
-from services.sweeps.search import next_point
+from services.sweeps.search import learns, next_point
 
 log = logging.getLogger(__name__)
 
@@ -171,17 +173,33 @@ class Sweeper:
                 course.trials[number] = trial.model_copy(update={"stopped_early": "budget"})
 
     def _start_trials(self, sweep: Sweep, spec: SweepSpec, course: _Course) -> None:
-        parallel = spec.max_parallel or self._num_seats()
+        most, number = most_trials(spec), len(course.trials)
         num_open = sum(not trial.is_over for trial in course.trials.values())
-        while num_open < parallel and (number := len(course.trials)) < most_trials(spec):
-            point = number // spec.replicates
-            is_new_point = number % spec.replicates == 0
-            trials = [course.trials[n] for n in range(number)]
-            parameters = next_point(spec, trials, point) if is_new_point else trials[-1].parameters
-            if not self._start(sweep, spec, NewTrial(sweep.id, number, parameters)):
-                return
-            (course.trials[number],) = self._sweeps.trials(sweep, [number])
-            num_open += not course.trials[number].is_over
+        may_fuse = self.settings.fuse and spec.fuse == "auto"
+        are_several = min(most - number, self._parallel(spec, number) - num_open) > 1
+        with self._sweeps.filling(sweep) if may_fuse and are_several else nullcontext():
+            while number < most and num_open < self._parallel(spec, number):
+                trials = [course.trials[n] for n in range(number)]
+                is_new_point = number % spec.replicates == 0
+                parameters = (
+                    next_point(spec, trials, number // spec.replicates) if is_new_point else trials[-1].parameters
+                )
+                if not self._start(sweep, spec, NewTrial(sweep.id, number, parameters, may_fuse)):
+                    return
+                (course.trials[number],) = self._sweeps.trials(sweep, [number])
+                num_open += not course.trials[number].is_over
+                number += 1
+
+    def _parallel(self, spec: SweepSpec, number: int) -> int:
+        """Unfinished trials there may be at once when trial `number` is started."""
+        if spec.max_parallel:
+            return spec.max_parallel
+        fused = most_fused(spec.spec) if keeps_key(spec.spec, spec.parameters) else 1
+        if not self.settings.fuse or spec.fuse == "never":
+            fused = 1
+        elif learns(spec, number // spec.replicates):
+            fused = min(fused, spec.replicates)  # a search that learns shall have something to learn from
+        return self._num_seats() * fused
 
     def _start(self, sweep: Sweep, spec: SweepSpec, trial: NewTrial) -> bool:
         """Whether there is such a trial now. One whose values make no job is kept as a failed one."""

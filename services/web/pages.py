@@ -4,12 +4,16 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from services.web import compare, login, run, runs, submit
+from services.web import compare, login, playground, run, runs, submit
 from services.web.lecture import page as lecture
 from services.web.site import HERE, NavEntry, Site, Sources
 
-_NAVIGATION = (NavEntry("Runs", "/", under=("jobs", "submit", "compare")), NavEntry("Lecture", "/lecture"))
-_PAGES = (login, runs, run, submit, compare, lecture)
+_NAVIGATION = (
+    NavEntry("Runs", "/", under=("jobs", "submit", "compare")),
+    NavEntry("Playground", "/playground"),
+    NavEntry("Lecture", "/lecture"),
+)
+_PAGES = (login, runs, run, submit, compare, playground, lecture)
 
 
 def site(sources: Sources) -> Site:

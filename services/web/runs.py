@@ -96,7 +96,7 @@ def add(site: Site) -> None:
             return Response(status_code=401, headers=HEADERS)
         watched = [name for name in request.query_params.get("jobs", "").split(",") if name][:_MOST_WATCHED]
         own = await run_in_threadpool(_own, site, visitor, watched)
-        return StreamingResponse(_frames(site, visitor, own), media_type="text/event-stream", headers=HEADERS)
+        return StreamingResponse(_frames(site, request, visitor, own), media_type="text/event-stream", headers=HEADERS)
 
 
 def _own(site: Site, visitor: Visitor, jobs: list[str]) -> list[str]:
@@ -104,11 +104,13 @@ def _own(site: Site, visitor: Visitor, jobs: list[str]) -> list[str]:
     return [job for job in jobs if site.sources.get_job(visitor.tenant, job)]
 
 
-async def _frames(site: Site, visitor: Visitor, jobs: list[str]) -> AsyncIterator[str]:
-    """An event for each change; what changed is asked for again, in the words of the page."""
+async def _frames(site: Site, request: Request, visitor: Visitor, jobs: list[str]) -> AsyncIterator[str]:
+    """An event for each change; what changed is asked for again, in the words of the page. Ends with the session."""
     yield ": open\n\n"
     try:
         async for changed in site.sources.changes(visitor.tenant, jobs):
+            if await run_in_threadpool(site.visitor, request) is None:
+                return
             yield "event: changed\ndata: \n\n" if changed else ": keep-alive\n\n"
     except UnrollError:
         return  # the browser comes back by itself

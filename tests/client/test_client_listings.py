@@ -49,7 +49,8 @@ def test_hostile_name_stays_in_its_cell(server, unroll_command):
 
 
 def test_one_job_is_shown_with_its_whole_spec(server, unroll_command):
-    failed = record("failed", error={"type": "poison", "message": "three workers died"}, warnings=["short text"])
+    told = {"error": {"type": "poison", "message": "three workers died"}, "warnings": ["short text"]}
+    failed = record("failed", placement={"fused_with": ["job-1", "job-2"]}, **told)
     server.on("GET", f"/v1/jobs/{JOB}", answer(failed))
     lines = unroll_command("jobs", "show", JOB).stdout.splitlines()
     for line in (
@@ -57,6 +58,7 @@ def test_one_job_is_shown_with_its_whole_spec(server, unroll_command):
         "state        failed",
         "error        poison: three workers died",
         "warning      short text",
+        "fused with   job-1, job-2",
         "model.cell   gru",
         "train.max_steps 700",
     ):

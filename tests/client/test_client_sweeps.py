@@ -35,7 +35,8 @@ def test_flags_go_where_the_sweep_spec_has_them(server, unroll_command, tmp_path
     words += (
         "train.learning_rate=1e-4..0.1 --method random --trials 24 --worker-seconds 60.5 --seconds 99 --parallel 2 "
     )
-    words += "--replicates 3 --halving 100 --factor 4 --metric rmse --promote-to champion --name rates --search-seed 7 "
+    words += "--replicates 3 --halving 100 --factor 4 --metric rmse --fuse never "
+    words += "--promote-to champion --name rates --search-seed 7 "
     words += "--set train.max_steps=900 --idempotency-key mine"
     result = unroll_command("sweep", str(book), *words.split())
     assert (result.exit_code, result.stdout) == (0, f"{SWEEP}\n")
@@ -57,6 +58,7 @@ def test_flags_go_where_the_sweep_spec_has_them(server, unroll_command, tmp_path
         "replicates": 3,
         "early_stopping": {"min_steps": 100, "factor": 4},
         "objective": {"metric": "rmse"},
+        "fuse": "never",
         "promote_to": "champion",
     }
 

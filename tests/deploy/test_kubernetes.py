@@ -15,6 +15,7 @@ import ray
 from manifests import Manifests, composed, render, selects, written
 
 from deploy.make_secrets import PREFIXES
+from deploy.prometheus.build import manifest
 from services.jobqueue.durability import REQUIRED
 from services.operations import add_commands
 from services.settings import Settings
@@ -22,7 +23,7 @@ from services.settings import Settings
 pytestmark = pytest.mark.system
 
 KUBERNETES = "1.37"
-COMPONENTS = ("autoscaling", "external-redis", "gpu", "s3", "serve")
+COMPONENTS = ("autoscaling", "external-redis", "gpu", "monitoring", "s3", "serve")
 OVERLAYS = ("cloud", "single-gpu")
 RENDERED = ("base", *COMPONENTS, *OVERLAYS, "everything")
 OURS = ("app", "dispatcher", "ray-head", "sampler", "trainer-cpu", "trainer-gpu")
@@ -55,6 +56,17 @@ RAY_CLUSTER = {
             "template": dict,
         }
     ],
+}
+
+# Fields of monitoring.coreos.com/v1 that the manifests use, by the API reference of Prometheus' operator
+# (prometheus-operator.dev, "API reference").
+MONITORING = {
+    "PodMonitor": {
+        "jobLabel": str,
+        "selector": dict,
+        "podMetricsEndpoints": [{"port": str, "path": str, "authorization": dict}],
+    },
+    "PrometheusRule": {"groups": [{"name": str, "rules": list}]},
 }
 
 
@@ -90,6 +102,9 @@ def test_every_object_is_what_kubernetes_takes(rendered: dict[str, Manifests], n
         if one["kind"] == "RayCluster":
             assert one["apiVersion"] == "ray.io/v1"
             assert _faults(one["spec"], RAY_CLUSTER) == []
+        elif one["kind"] in MONITORING:
+            assert one["apiVersion"] == "monitoring.coreos.com/v1"
+            assert _faults(one["spec"], MONITORING[one["kind"]]) == []
         else:
             kubernetes_validate.validate(one, KUBERNETES, strict=True)
     for pod in rendered[name].pods():
@@ -249,6 +264,28 @@ def test_each_end_refuses_by_itself(base: Manifests) -> None:
         "ray-head": ray_nodes,
         **{key: {"redis", *ray_nodes} for key in ("dispatcher", *TRAINERS)},
     }
+
+
+def test_monitors_find_the_pods_that_tell_metrics_where_they_listen(rendered: dict[str, Manifests]) -> None:
+    manifests = rendered["monitoring"]
+    found = {}
+    for monitor in manifests.of("PodMonitor"):
+        spec = monitor["spec"]
+        (pod,) = [pod for pod in manifests.pods() if selects(spec["selector"], pod.labels)]
+        (endpoint,) = spec["podMetricsEndpoints"]
+        secret = endpoint.get("authorization", {}).get("credentials")
+        found[pod.labels[spec["jobLabel"]]] = (pod.name, pod.port(endpoint["port"]), secret)
+    assert found == {
+        "app": ("app", 8000, {"name": "unroll", "key": "api_key"}),
+        "sampler": ("sampler", 8001, None),
+        "dispatcher": ("dispatcher", 9101, None),
+    }
+    assert {("outside", name, port) for name, port, _ in found.values()} <= manifests.flows()
+
+
+def test_rules_of_the_operator_are_those_that_are_tested(root: Path) -> None:
+    """`python -m deploy.prometheus.build` writes them."""
+    assert (root / "deploy/kubernetes/components/monitoring/rules.yaml").read_text() == manifest()
 
 
 def test_outside_the_namespace_is_monitoring_but_for_the_app(base: Manifests) -> None:

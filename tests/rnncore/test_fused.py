@@ -210,7 +210,7 @@ def test_patience_and_epochs_end_a_trial_as_they_do_alone(
         ({"hidden_size": 8}, "model.hidden_size is 7 in one and 8 in another"),
         ({"tbptt_steps": 6, "tbptt_stride": 5}, "train.tbptt_steps is 5 in one and 6 in another"),
         ({"batch_size": 4}, "train.batch_size is 3 in one and 4 in another"),
-        ({"precision": "auto"}, "train.precision is auto; only fp32 can"),
+        ({"precision": "bf16-mixed"}, "train.precision is bf16-mixed; only fp32 can"),
         ({"max_seconds": 5.0}, "train.max_seconds counts the seconds of one job alone"),
     ],
 )

@@ -256,3 +256,19 @@ def test_observer_may_stop_the_run_before_any_step(train: Train, make_spec: Make
     run = train(make_spec(), data, stop_before=3)
     assert [point.step for point in run.points] == [1, 2]
     assert run.samples == {}
+
+
+def test_points_tell_how_many_gradients_were_clipped(train: Train, make_spec: MakeSpec, data: TextData) -> None:
+    unclipped = train(make_spec(max_steps=8, gradient_clip_norm=None), data).points
+    assert [point.clipped_steps for point in unclipped] == [0] * 8
+    limit = sorted(point.gradient_norm for point in unclipped)[3]
+    points = train(make_spec(max_steps=8, gradient_clip_norm=limit), data).points
+    assert [point.clipped_steps for point in points] == [int(point.gradient_norm > limit) for point in points]
+    assert 0 < sum(point.clipped_steps for point in points) < 8
+
+
+def test_clipped_steps_of_a_point_are_those_since_the_one_before(
+    train: Train, make_spec: MakeSpec, data: TextData
+) -> None:
+    points = train(make_spec(max_steps=20, gradient_clip_norm=1e-6, validate_every_steps=100), data).points
+    assert [(point.step, point.clipped_steps) for point in points[-2:]] == [(10, 1), (20, 10)]

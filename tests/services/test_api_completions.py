@@ -356,9 +356,9 @@ def test_client_that_leaves_frees_its_row_within_a_second(
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(sampler_socket)), base_url="http://sampler") as sampler:
 
         def texts_in_work() -> float:
-            found = re.search(r"^unroll_sample_batch_size (\S+)$", sampler.get("/metrics").text, re.MULTILINE)
-            assert found
-            return float(found[1])
+            found = re.findall(r"^unroll_sample_texts{.*} (\S+)$", sampler.get("/metrics").text, re.MULTILINE)
+            assert len(found) == 2
+            return sum(map(float, found))
 
         asked = {"model": model, "max_tokens": 16_000, "n": 16, "stream": stream}
 

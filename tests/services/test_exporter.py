@@ -2,8 +2,11 @@
 
 import asyncio
 import platform
+import re
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,25 +17,48 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from services.exporter import table
+from services.exporter import http
 from services.exporter.collector import QueueCollector
-from services.exporter.http import HttpMetrics, register_build_info
-from services.jobqueue.snapshot import QueueSnapshot, RunningJob
+from services.exporter.http import HttpMetrics
+from services.exporter.storage import StorageCollector
+from services.jobqueue.histograms import KEPT
+from services.jobqueue.records import JobState
+from services.jobqueue.snapshot import QueueSnapshot, RedisState, RunningJob
+from services.metrics import METRICS, queue
+from services.metrics.registry import HistogramTotals, process_registry
 
 SNAPSHOT = QueueSnapshot(
     depth={9: 2, 5: 7},
     oldest_job_age_seconds=12.5,
     jobs={"queued": 9, "running": 2, "failed": 1},
-    submitted_total={"lstm": 11, "gru": 3},
-    finished_total={("lstm", "failed", "poison"): 1, ("gru", "succeeded", "max_steps"): 4},
     running=(
         RunningJob("job-b", 1.5, 2.25, 0.75, 0.004, 51_000.0, 0.4),
         RunningJob("job-a"),
     ),
-    train_characters_total={"lstm": 4096},
-    train_steps_total={"lstm": 2},
+    totals={
+        "submitted": {("lstm",): 11, ("gru",): 3},
+        "finished": {("lstm", "failed", "poison"): 1, ("gru", "succeeded", "finished"): 4},
+        "failed": {("lstm", "non_finite_loss"): 2, ("gru", "io_error"): 5},
+        "lost": {("worker_lost",): 3},
+        "characters": {("lstm",): 4096},
+        "steps": {("lstm",): 2},
+        "clipped": {("rnn",): 6},
+        "storage_faults": {("unavailable",): 8},
+        "sweeps": {("succeeded",): 7},
+    },
+    histograms={
+        queue.JOB_ATTEMPTS: {"": HistogramTotals((4, 3, 0, 0, 0, 1), 22.0)},
+        queue.JOB_TIME_TO_FIRST_STEP: {"cold": HistogramTotals((0,) * 10 + (1,), 400.0)},
+    },
+    seats={"cpu": 13, "gpu": 0},
+    workers_at_work=5,
+    sweeps_running=2,
+    stored_bytes=7_000,
+    webhooks_waiting=1,
+    redis=RedisState(1_000, 4_000, False, 17, 90_000),
     is_drained=True,
 )
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def scrape(registry: CollectorRegistry) -> str:
@@ -53,35 +79,84 @@ def queue_text(snapshot: QueueSnapshot | None) -> str:
     return scrape(registry)
 
 
+def by(name: str, label: str, values: dict[str, float]) -> Samples:
+    return {(name, ((label, value),)): number for value, number in values.items()}
+
+
+def without_histograms(found: Samples) -> Samples:
+    return {key: value for key, value in found.items() if not re.search("_(bucket|count|sum)$", key[0])}
+
+
 def test_snapshot_becomes_exactly_these_series() -> None:
-    found = samples(queue_text(SNAPSHOT))
-    expected: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
+    expected: Samples = {
         ("unroll_queue_up", ()): 1,
         ("unroll_drained", ()): 1,
         ("unroll_queue_oldest_job_age_seconds", ()): 12.5,
-        **{("unroll_queue_depth", (("priority", str(p)),)): {9: 2, 5: 7}.get(p, 0) for p in range(10)},
+        **by("unroll_queue_depth", "priority", {str(p): {9: 2, 5: 7}.get(p, 0) for p in range(10)}),
+        **by("unroll_jobs", "state", {state.value: SNAPSHOT.jobs.get(state.value, 0) for state in JobState}),
         ("unroll_jobs_finished_total", (("cell", "lstm"), ("outcome", "failed"), ("reason", "poison"))): 1,
-        ("unroll_jobs_finished_total", (("cell", "gru"), ("outcome", "succeeded"), ("reason", "max_steps"))): 4,
+        ("unroll_jobs_finished_total", (("cell", "gru"), ("outcome", "succeeded"), ("reason", "finished"))): 4,
+        ("unroll_job_failures_total", (("cell", "lstm"), ("reason", "non_finite_loss"))): 2,
+        ("unroll_job_failures_total", (("cell", "gru"), ("reason", "io_error"))): 5,
+        **by("unroll_worker_losses_total", "reason", {"worker_lost": 3, "no_progress": 0}),
+        **by("unroll_jobs_submitted_total", "cell", {"lstm": 11, "gru": 3, "rnn": 0}),
+        **by("unroll_train_characters_total", "cell", {"lstm": 4096, "gru": 0, "rnn": 0}),
+        **by("unroll_train_steps_total", "cell", {"lstm": 2, "gru": 0, "rnn": 0}),
+        **by("unroll_train_gradient_clipped_total", "cell", {"lstm": 0, "gru": 0, "rnn": 6}),
+        **by("unroll_train_nonfinite_loss_total", "cell", {"lstm": 2, "gru": 0, "rnn": 0}),
+        **by("unroll_train_storage_faults_total", "fault", {"storage_full": 0, "unavailable": 8}),
+        **by("unroll_sweeps_finished_total", "outcome", {"succeeded": 7, "failed": 0, "cancelled": 0}),
+        ("unroll_sweeps_running", ()): 2,
+        **by("unroll_seats", "kind", {"cpu": 13, "gpu": 0}),
+        ("unroll_workers_at_work", ()): 5,
+        ("unroll_stored_bytes", ()): 7_000,
+        ("unroll_webhooks_waiting", ()): 1,
+        ("unroll_redis_memory_used_bytes", ()): 1_000,
+        ("unroll_redis_memory_max_bytes", ()): 4_000,
+        ("unroll_redis_append_only_file_ok", ()): 0,
+        ("unroll_redis_clients", ()): 17,
+        ("unroll_redis_commands_total", ()): 90_000,
         ("unroll_train_jobs_without_series", ()): 0,
+        ("unroll_train_loss", (("job_id", "job-b"),)): 1.5,
+        ("unroll_train_validation_bits_per_character", (("job_id", "job-b"),)): 2.25,
+        ("unroll_train_gradient_norm", (("job_id", "job-b"),)): 0.75,
+        ("unroll_train_learning_rate", (("job_id", "job-b"),)): 0.004,
+        ("unroll_train_characters_per_second", (("job_id", "job-b"),)): 51_000.0,
+        ("unroll_train_progress_ratio", (("job_id", "job-b"),)): 0.4,
     }
-    for state in ("queued", "running", "pausing", "paused", "succeeded", "failed", "cancelled"):
-        expected["unroll_jobs", (("state", state),)] = SNAPSHOT.jobs.get(state, 0)
-    for name, totals in {
-        "unroll_jobs_submitted_total": {"lstm": 11, "gru": 3, "rnn": 0},
-        "unroll_train_characters_total": {"lstm": 4096, "gru": 0, "rnn": 0},
-        "unroll_train_steps_total": {"lstm": 2, "gru": 0, "rnn": 0},
-    }.items():
-        expected |= {(name, (("cell", cell),)): total for cell, total in totals.items()}
-    for name, value in {
-        "unroll_train_loss": 1.5,
-        "unroll_train_validation_bits_per_character": 2.25,
-        "unroll_train_gradient_norm": 0.75,
-        "unroll_train_learning_rate": 0.004,
-        "unroll_train_characters_per_second": 51_000.0,
-        "unroll_train_progress_ratio": 0.4,
-    }.items():
-        expected[name, (("job_id", "job-b"),)] = value
-    assert found == expected
+    assert without_histograms(samples(queue_text(SNAPSHOT))) == expected
+
+
+def test_histogram_from_redis_counts_up_to_each_bound() -> None:
+    found = samples(queue_text(SNAPSHOT))
+    assert {key: value for key, value in found.items() if key[0].startswith("unroll_job_attempts")} == {
+        **by(
+            "unroll_job_attempts_bucket",
+            "le",
+            {"1.0": 4, "2.0": 7, "3.0": 7, "5.0": 7, "10.0": 7, "+Inf": 8},
+        ),
+        ("unroll_job_attempts_count", ()): 8,
+        ("unroll_job_attempts_sum", ()): 22.0,
+    }
+
+
+def test_histogram_shows_zeros_for_each_value_of_its_label() -> None:
+    found = samples(queue_text(SNAPSHOT))
+    name = "unroll_job_time_to_first_step_seconds"
+    assert found[f"{name}_count", (("start", "warm"),)] == 0
+    assert found[f"{name}_bucket", (("le", "300.0"), ("start", "cold"))] == 0
+    assert found[f"{name}_bucket", (("le", "+Inf"), ("start", "cold"))] == 1
+
+
+def test_redis_that_may_not_be_asked_of_itself_costs_its_own_series_alone() -> None:
+    found, known = samples(queue_text(SNAPSHOT._replace(redis=None))), samples(queue_text(SNAPSHOT))
+    assert {name for name, _ in known} - {name for name, _ in found} == {
+        "unroll_redis_memory_used_bytes",
+        "unroll_redis_memory_max_bytes",
+        "unroll_redis_append_only_file_ok",
+        "unroll_redis_clients",
+        "unroll_redis_commands_total",
+    }
 
 
 def test_value_of_zero_is_a_value() -> None:
@@ -143,7 +218,7 @@ def app() -> FastAPI:
     def model(model: str) -> str:
         return model
 
-    server.mount("/static", StaticFiles(directory=Path(table.__file__).parent), name="static")
+    server.mount("/static", StaticFiles(directory=Path(http.__file__).parent), name="static")
     return server
 
 
@@ -208,30 +283,60 @@ def test_duration_runs_to_the_end_of_an_answer_but_to_the_start_of_a_stream() ->
     assert stream[name, (("method", "GET"), ("route", "/v1/inner/jobs/{job_id}/events"))] == 2.0
 
 
-def test_build_info_names_version_and_python() -> None:
+def test_requests_in_progress_are_those_that_have_no_end_yet() -> None:
     registry = CollectorRegistry()
-    register_build_info(registry, version="1.2.3")
-    labels = (("python", platform.python_version()), ("version", "1.2.3"))
-    assert samples(scrape(registry))["unroll_build_info", labels] == 1
+    seen: list[float] = []
+
+    async def looks(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(samples(scrape(registry))["unroll_http_requests_in_progress", ()])
+
+    wrapped = HttpMetrics(looks, registry=registry)
+    asyncio.run(wrapped({"type": "http", "method": "GET"}, None, None))  # type: ignore[arg-type]
+    assert seen == [1.0]
+    assert samples(scrape(registry))["unroll_http_requests_in_progress", ()] == 0.0
+
+
+def test_disk_that_cannot_be_measured_hides_nothing_else() -> None:
+    def fails() -> int:
+        raise PermissionError("no")
+
+    registry = CollectorRegistry()
+    registry.register(StorageCollector(fails, 11))
+    assert samples(scrape(registry)) == {("unroll_storage_reserve_bytes", ()): 11}
+    registry = CollectorRegistry()
+    registry.register(StorageCollector(lambda: 13, 11))
+    assert samples(scrape(registry))["unroll_storage_free_bytes", ()] == 13
+
+
+def test_every_process_says_what_runs_and_what_it_takes() -> None:
+    found = samples(scrape(process_registry()))
+    labels = (("python", platform.python_version()), ("version", version("unroll-server")))
+    assert found["unroll_build_info", labels] == 1
+    assert found["process_resident_memory_bytes", ()] > 1_000_000
 
 
 def test_every_metric_is_declared_once_with_a_sentence() -> None:
-    names = [metric.name for metric in table.METRICS]
-    assert len(names) == len(set(names)) == 19
-    for metric in table.METRICS:
+    names = [metric.name for metric in METRICS]
+    assert len(names) == len(set(names))
+    for metric in METRICS:
         assert metric.name.startswith("unroll_")
         assert metric.help.endswith(".")
         assert metric.name.endswith("_total") == (metric.kind == "counter")
+        assert bool(metric.buckets) == (metric.kind == "histogram")
+        assert list(metric.buckets) == sorted(set(metric.buckets))
 
 
-def test_every_exposed_family_stands_in_the_table() -> None:
-    registry = CollectorRegistry()
-    registry.register(QueueCollector(lambda: SNAPSHOT))
+def test_no_label_can_hold_what_a_user_wrote() -> None:
+    labels = {label for metric in METRICS for label in metric.labels}
+    closed = {"priority", "state", "cell", "outcome", "reason", "start", "fault", "kind", "method", "route"}
+    assert labels == closed | {"status_class", "stream", "source", "version", "python", "job_id"}
+
+
+def test_every_family_of_the_app_stands_in_the_declarations() -> None:
+    registry = process_registry()
+    histograms: Any = {metric: {} for metric in KEPT}
+    registry.register(QueueCollector(lambda: SNAPSHOT._replace(histograms=histograms)))
+    registry.register(StorageCollector(lambda: 1, 1))
     HttpMetrics(app(), registry=registry)
-    register_build_info(registry, version="1")
-    exposed = {
-        line.split(" ", 3)[2]: line.split(" ", 3)[3] for line in scrape(registry).splitlines() if "# HELP" in line
-    }
-    assert {name: text for name, text in exposed.items() if not name.endswith("_created")} == {
-        metric.name: metric.help for metric in table.METRICS
-    }
+    exposed = dict(re.findall(r"^# HELP (unroll_\S+) (.*)$", scrape(registry), re.MULTILINE))
+    assert exposed == {metric.name: metric.help for metric in METRICS if metric.teller in ("app", "each process")}

@@ -67,7 +67,7 @@ class Front:
 
     @property
     def num_writing(self) -> float:
-        return sum(self.samples("unroll_sample_batch_size").values())
+        return sum(self.samples("unroll_sample_texts", state="writing").values())
 
     @property
     def num_left(self) -> float:
@@ -138,7 +138,7 @@ def running_front(
 @pytest.fixture
 def front(running_front: Front, until: Until) -> Front:
     """The front with all its replicas there."""
-    until(lambda: len(running_front.samples("unroll_sample_batch_size")) == REPLICAS, 60)
+    until(lambda: len(running_front.samples("unroll_sample_texts")) == REPLICAS, 60)
     return running_front
 
 
@@ -288,7 +288,7 @@ def test_openai_client_has_its_text_although_the_replica_is_killed(
         with ThreadPoolExecutor(1) as pool:
             asked: dict[str, Any] = {"model": model, "prompt": "the", "seed": 3, "max_tokens": LONG}
             answer = pool.submit(client.completions.create, **asked)
-            while not front.samples("unroll_sample_batch_size").get(owner):
+            while not front.samples("unroll_sample_texts", state="writing").get(owner):
                 assert not answer.done()
             os.kill(victim, signal.SIGKILL)
             text = answer.result().choices[0].text
@@ -296,7 +296,7 @@ def test_openai_client_has_its_text_although_the_replica_is_killed(
 
 
 def test_nobody_waits_in_vain_while_no_replica_runs(front: Front, checkpoints: tuple[str, str], until: Until) -> None:
-    for pid in list(map(front.pid, front.samples("unroll_sample_batch_size"))):
+    for pid in list(map(front.pid, front.samples("unroll_sample_texts"))):
         os.kill(pid, signal.SIGKILL)
     answer = front.ask(checkpoints[0])
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

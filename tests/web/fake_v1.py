@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
+from fake_inside import FakeInside, add_inside_routes
+from fake_models import FakeModels, add_model_routes
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
@@ -91,6 +93,8 @@ class FakeV1:
         self.live_keys = {KEY_ID}
         self.scopes = SCOPES
         self.is_closing = False
+        self.inside = FakeInside()
+        self.models = FakeModels()
         self._streams_changed = threading.Condition()
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -141,7 +145,7 @@ class FakeV1:
         try:
             while not self.is_closing:
                 await self.next_change()
-                yield list(job_ids)
+                yield [job.id for job in self.jobs]
         finally:
             self._count_stream(-1)
 
@@ -179,7 +183,7 @@ class FakeV1:
                 await self.next_change()
             body = piece if isinstance(piece, dict) else {"choices": [{"index": 0, "text": piece}]}
             yield f"data: {json.dumps(body)}\n\n"
-            if isinstance(piece, dict):
+            if "error" in body:
                 return
         yield "data: [DONE]\n\n"
 
@@ -240,6 +244,8 @@ def fake_app(fake: FakeV1) -> FastAPI:
     )
     add_guard(app, fake)
     add_routes(app, fake)
+    add_inside_routes(app, fake.inside)
+    add_model_routes(app, fake.models)
     return app
 
 
@@ -259,6 +265,10 @@ def add_guard(app: FastAPI, fake: FakeV1) -> None:
 
 
 def add_routes(app: FastAPI, fake: FakeV1) -> None:
+    @app.get("/v1/jobs")
+    def jobs() -> dict[str, Any]:
+        return {"object": "list", "data": fake.jobs, "has_more": False}
+
     @app.get("/v1/jobs/{job_id}")
     def job(job_id: str) -> Any:
         return fake.get_job(TENANT, job_id) or refusal(404, "no such job")
@@ -309,4 +319,6 @@ def add_routes(app: FastAPI, fake: FakeV1) -> None:
     @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
         fake.completion_requests.append(await request.json())
+        if refused := fake.models.refuse(fake.completion_requests[-1]):
+            return refused
         return StreamingResponse(fake.written(), media_type="text/event-stream")

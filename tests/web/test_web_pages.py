@@ -10,10 +10,12 @@ import httpx
 import pytest
 from fake_v1 import KEY, KEY_ID, SECRET, FakeV1, fake_app, job_record
 
+from services.jobqueue.listing import JobQuery
 from services.jobqueue.records import JobError, JobState, QueuePlace
 from services.web import sessions, text
 from services.web.site import CONTENT_SECURITY_POLICY
 
+WAITS = QueuePlace(position=3, reason="no_free_worker", eta_seconds=130)
 HOSTILE = "<img src=x onerror=alert(1)>\u202eevil\x1b[31m\n{{ 7*7 }}"
 
 
@@ -138,16 +140,64 @@ def test_every_page_carries_the_policy(path: str) -> None:
 def test_list_shows_each_job_in_numbers() -> None:
     fake = FakeV1()
     fake.jobs = [
-        job_record("job-2", state=JobState.QUEUED, queue=QueuePlace(position=3, reason="no_free_worker"), best=None),
+        job_record("job-2", state=JobState.QUEUED, queue=WAITS, best=None),
         job_record("job-1", name="Shakespeare"),
     ]
     rows = read(ask(fake, "GET", "/", cookie=session())).words
     words = [word.strip() for word in rows if word.strip()]
     at = words.index("Age") + 1
-    assert words[at : at + 16] == [
-        *("queued", "job-2", "lstm 320x1", "42 %", "place 3", "–", "–", "3 min"),
-        *("running", "Shakespeare", "lstm 320x1", "42 %", "2 min left", "1.573", "51,234", "3 min"),
+    waits = "place 3: every worker is taken, starts in about 2 min"
+    assert words[at : at + 18] == [
+        *("queued", "job-2", waits, "lstm 320x1", "shakespeare.txt", "42 %", "–", "–", "3 min"),
+        *("running", "Shakespeare", "lstm 320x1", "shakespeare.txt", "42 %", "2 min left", "1.573", "51,234", "3 min"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "query"),
+    [
+        ("/", JobQuery()),
+        ("/?state=failed&page=2", JobQuery(state=JobState.FAILED, page=2)),
+        ("/?q=+lstm+&sort=best&reverse=1", JobQuery(text="lstm", order="best", is_reversed=True)),
+        ("/?metadata=lab=3=4&sweep=sweep-1", JobQuery(metadata=("lab", "3=4"), sweep="sweep-1")),
+    ],
+)
+def test_address_says_what_the_list_shows(address: str, query: JobQuery) -> None:
+    fake = FakeV1()
+    assert ask(fake, "GET", address, cookie=session()).status_code == 200
+    assert fake.queries == [query]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("/?state=gone", "no state gone; there are queued, running,"),
+        ("/?sort=luck", "no column luck to sort by; there are age, state,"),
+        ("/?metadata=lab", "metadata is looked for by key=value, not by lab"),
+        ("/?page=0", "no page 0; pages count from 1"),
+        ("/?page=9999999", "no page 9999999; pages count from 1"),
+        ("/?page=²", "no page ²; pages count from 1"),
+    ],
+)
+def test_address_that_makes_no_sense_is_named_and_left_out(address: str, words: str) -> None:
+    fake = FakeV1()
+    answer = ask(fake, "GET", address, cookie=session())
+    assert answer.status_code == 200
+    assert words in answer.text
+    assert fake.queries == [JobQuery()]
+
+
+def test_column_heads_lead_to_the_list_sorted_by_them_and_then_the_other_way() -> None:
+    fake = FakeV1()
+    fake.jobs = [job_record(f"job-{n}") for n in range(60)]
+    page = ask(fake, "GET", "/?q=a&sort=best&page=2", cookie=session()).text
+    assert '<a href="/?q=a&amp;sort=best&amp;reverse=1">Best bits/char</a>' in page
+    assert '<a href="/?q=a&amp;sort=speed&amp;reverse=1">Characters/s</a>' in page
+    assert '<a href="/?q=a">Age</a>' in page
+    assert 'of-best" aria-sort="ascending"' in page
+    assert page.count("aria-sort") == 1
+    assert '<a rel="prev" href="/?q=a&amp;sort=best">' in page
+    assert page.count("data-job=") == 10
 
 
 def test_no_runs_shows_the_command_to_type() -> None:
@@ -171,7 +221,8 @@ def test_hostile_name_and_error_read_as_text() -> None:
     for invisible in "\u202e\x1b":
         assert invisible not in page.text
     assert "<img src=x onerror=alert(1)>⟨U+202E⟩evil⟨U+001B⟩[31m⟨U+000A⟩{{ 7*7 }}" in read(page).words
-    assert "<img src=x onerror=alert(1)>⟨U+202E⟩evil⟨U+001B⟩[31m\n{{ 7*7 }} </p>" in read(page).words
+    assert "".join(read(page).words).count("<img src=x onerror=alert(1)>⟨U+202E⟩evil⟨U+001B⟩[31m\n{{ 7*7 }}") == 1
+    assert "</p>" in read(page).words
 
 
 def test_lone_surrogate_does_not_break_the_page() -> None:

@@ -26,7 +26,9 @@ def test_list_and_job_read_without_javascript(visit: Visit, fake: FakeV1) -> Non
     page.goto(fake.url + "/")
     expect(page.get_by_role("table", name="Runs").get_by_role("row")).to_have_count(3)
     expect(page.get_by_role("row").nth(1)).to_have_text(
-        re.compile(r"running\s*Shakespeare\s*lstm 320x1\s*42 %\s*2 min left\s*1\.573\s*51,234\s*3 min")
+        re.compile(
+            r"running\s*Shakespeare\s*lstm 320x1\s*shakespeare\.txt\s*42 %\s*2 min left\s*1\.573\s*51,234\s*3 min"
+        )
     )
 
 
@@ -39,6 +41,7 @@ def test_no_width_scrolls_sideways(visit: Visit, fake: FakeV1, complaints: Compl
     fake.push("checkpoint", {"step": 10, "epoch": 1, "bits_per_character": 2.5, "samples": [long]})
     page = visit(path, viewport={"width": width, "height": 700})
     if path == "/jobs/job-1":
+        page.locator("#curve").scroll_into_view_if_needed()
         expect(page.locator("#curve")).to_have_attribute("data-points", "2")
         expect(page.locator("#samples pre")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -157,6 +157,7 @@ def test_a_language_model_is_looked_into_and_taken_away(service: Service) -> Non
     assert stored["tbptt_steps"] == 16
     assert len(stored["window_loss"]["carried"]) == 16
     assert len(stored["symbols"]) == 256
+    assert stored["copying"]["copied"][0] > 0.5  # of a text that says the same sixty times
 
     weights = service.api.get(f"/v1/models/{job['id']}:step-200/export")
     assert hashlib.sha256(weights.content).hexdigest() == job["parameters_sha256"]

@@ -16,6 +16,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from rnncore.errors import Overloaded, SchemaMismatch, Unavailable
+from services.jobqueue.histograms import lua_bounds
 from services.jobqueue.keys import SCHEMA_VERSION
 
 # Longer than any blocking read, or redis-py gives up on an answer that is merely waited for.
@@ -76,7 +77,8 @@ class RedisScripts:
     @cached_property
     def _scripts(self) -> dict[str, Any]:
         folder = resources.files(__name__)
-        shared = f"local SCHEMA_VERSION = '{SCHEMA_VERSION}'\n" + folder.joinpath("_shared.lua").read_text()
+        told = f"local SCHEMA_VERSION = '{SCHEMA_VERSION}'\n{lua_bounds()}"
+        shared = told + folder.joinpath("_shared.lua").read_text()
         return {
             path.name.removesuffix(".lua"): self.redis.register_script(shared + path.read_text())
             for path in folder.iterdir()

@@ -37,6 +37,24 @@ local function count(name)
   redis.call('HINCRBY', P .. 'counters', name, 1)
 end
 
+-- Adds a value to a histogram of the metrics, see histograms.py.
+local function observe(metric, label, value)
+  local number = 1
+  while BOUNDS[metric][number] and value > BOUNDS[metric][number] do
+    number = number + 1
+  end
+  local field = 'histogram:' .. metric .. ':' .. label .. ':'
+  redis.call('HINCRBY', P .. 'counters', field .. number, 1)
+  redis.call('HINCRBY', P .. 'counters', field .. 'millionths', string.format('%.0f', value * 1e6))
+end
+
+-- Adds the seconds since a time (ms) to a histogram; a clock that was set back makes none negative.
+local function observe_since(metric, label, ms)
+  if tonumber(ms) then
+    observe(metric, label, math.max(0, now() - tonumber(ms)) / 1000)
+  end
+end
+
 -- Puts a job where claims find it. A tenant that had nothing ready rejoins at the present virtual time, the start tag of
 -- the job that was handed out last: before everybody who has had a turn since.
 local function make_ready(id)
@@ -47,6 +65,7 @@ local function make_ready(id)
     redis.call('ZADD', P .. 'tenants', math.max(present, own), job[1])
   end
   redis.call('ZADD', P .. 'ready:' .. job[1], (9 - tonumber(job[2])) * 2 ^ 40 + tonumber(job[3]), id)
+  redis.call('HSET', P .. 'job:' .. id, 'ready_at', now())
   redis.call('LPUSH', P .. 'bell', 1)
   redis.call('LTRIM', P .. 'bell', 0, 15)
 end
@@ -70,14 +89,15 @@ local function in_use(what, tenant)
 end
 
 -- What a job asks for: a kind of seat, numbers of workers that would do (largest first), and of a GPU so many quarters
--- for each of them. No numbers: its record was altered.
+-- for each of them. No numbers: its record was altered. Of a trial that can be trained beside others, what it shares with
+-- them (`fuse`), and its sweep.
 local function wants(id)
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'needs', 'sizes', 'quarters')
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'needs', 'sizes', 'quarters', 'fuse', 'sweep')
   local sizes = {}
   for size in string.gmatch(job[2] or '', '%d+') do
     table.insert(sizes, tonumber(size))
   end
-  return {needs = job[1], sizes = sizes, quarters = tonumber(job[3])}
+  return {needs = job[1], sizes = sizes, quarters = tonumber(job[3]), fuse = job[4] or '', sweep = job[5]}
 end
 
 -- Seats from the arguments of a script: cpu, GPUs that nobody has a part of, and of others the quarters left ("3 1").
@@ -165,22 +185,41 @@ local function drop_checkpoint(id, tenant, step)
   end
 end
 
--- Worker time since it was last counted. A clock that was set back counts nothing.
-local function count_worker_time(id)
+-- Jobs that are trained by one worker together with this one, itself among them.
+local function together_with(id)
+  local group = redis.call('HGET', P .. 'job:' .. id, 'group')
+  return group and redis.call('SMEMBERS', P .. 'group:' .. group) or {id}
+end
+
+-- Worker time since it was last counted, of which a job that shares its worker has an equal part. What no whole
+-- millisecond comes of is counted the next time. A clock that was set back counts nothing.
+local function count_worker_time(id, sharers)
   local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'workers', 'counted_at')
-  local ms = math.max(0, now() - tonumber(job[3])) * tonumber(job[2])
-  redis.call('HSET', P .. 'job:' .. id, 'counted_at', now())
+  local present = now()
+  local passed = math.max(0, present - tonumber(job[3])) * tonumber(job[2])
+  local ms = math.floor(passed / sharers)
+  redis.call('HSET', P .. 'job:' .. id, 'counted_at', present - passed % sharers)
   redis.call('HINCRBY', P .. 'job:' .. id, 'worker_ms', ms)
   use(job[1], 'worker_ms', ms)
 end
 
--- The workers of a job are free again.
+-- The workers of a job are free again, that of several jobs once the last of them has left it.
 local function leave_worker(id)
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'workers', 'seat')
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'workers', 'seat', 'group')
   redis.call('ZREM', P .. 'leases', id)
-  if redis.call('SREM', P .. 'running:' .. job[1], id) == 1 then
+  if redis.call('SREM', P .. 'running:' .. job[1], id) == 0 then
+    return
+  end
+  local members = together_with(id)
+  for _, member in ipairs(members) do
+    count_worker_time(member, #members)
+  end
+  if job[4] then
+    redis.call('SREM', P .. 'group:' .. job[4], id)
+    redis.call('HDEL', P .. 'job:' .. id, 'group')
+  end
+  if not job[4] or redis.call('EXISTS', P .. 'group:' .. job[4]) == 0 then
     take_seats(wants(id), job[3], -job[2], job[1])
-    count_worker_time(id)
   end
 end
 
@@ -203,7 +242,7 @@ end
 -- Ends a job for good and gives back what it held.
 local function finish(id, state, reason)
   local key = P .. 'job:' .. id
-  local job = redis.call('HMGET', key, 'tenant', 'cell', 'dataset', 'validation_dataset')
+  local job = redis.call('HMGET', key, 'tenant', 'cell', 'dataset', 'validation_dataset', 'attempt')
   leave_worker(id)
   redis.call('ZREM', P .. 'backoff', id)
   redis.call('ZREM', P .. 'paused', id)
@@ -223,6 +262,9 @@ local function finish(id, state, reason)
     learn_duration(job[1], tonumber(took[1] or 0) / tonumber(took[2]))
   end
   count('finished:' .. job[2] .. ':' .. state .. ':' .. reason)
+  if (tonumber(job[5]) or 0) > 0 then
+    observe('unroll_job_attempts', '', tonumber(job[5]))
+  end
   state_event(id, state, reason)
   announce(id, job[1], state)
 end
@@ -270,6 +312,7 @@ end
 -- The worker is gone, through no known fault of the job: run it again, unless it takes every worker with it.
 local function lose(id, reason)
   local key = P .. 'job:' .. id
+  count('lost:' .. (reason or 'worker_lost'))
   redis.call('HDEL', key, 'token')  -- or the worker, if it lives, would take this end for one of its own
   local losses = redis.call('HINCRBY', key, 'worker_losses', 1)
   if losses >= WORKER_LOSSES and redis.call('HGET', key, 'cancel_requested') ~= '1' then

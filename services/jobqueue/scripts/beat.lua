@@ -20,6 +20,11 @@ if tonumber(ARGV[5]) > tonumber(redis.call('HGET', key, 'report')) then
   for _ = 1, tonumber(take()) do
     local name = take()
     redis.call('HSET', key, name, take())
+    if name == 'first_step_at' then
+      local job = redis.call('HMGET', key, 'claimed_at', 'placement')
+      local start = string.match(job[2] or '', '"start": "(%a+)"')
+      observe_since('unroll_job_time_to_first_step_seconds', start or 'warm', job[1])
+    end
   end
   for _ = 1, tonumber(take()) do
     local kind = take()
@@ -48,9 +53,12 @@ if tonumber(ARGV[5]) > tonumber(redis.call('HGET', key, 'report')) then
     local name = take()
     local amount = take()
     redis.call('HINCRBY', P .. 'counters', name, amount)
-    use(tenant, string.match(name, '^%a+'), amount)
+    local what = string.match(name, '^%a+')
+    if what == 'steps' or what == 'characters' then
+      use(tenant, what, amount)
+    end
   end
-  count_worker_time(id)
+  count_worker_time(id, #together_with(id))
 end
 local asked = redis.call('HMGET', key, 'cancel_requested', 'preempt_requested', 'state', 'started_at', 'timeout_ms')
 if asked[1] == '1' then

@@ -12,9 +12,16 @@ local function add(job, kind, workers)
   end
 end
 
-for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', 0, left - 1)) do
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'seat', 'workers')
-  add(wants(id), job[1], tonumber(job[2]))
+local counted = {}
+for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
+  if left <= 0 then
+    break
+  end
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'seat', 'workers', 'group')
+  if not counted[job[3] or id] then
+    counted[job[3] or id] = true
+    add(wants(id), job[1], tonumber(job[2]))
+  end
 end
 for _, tenant in ipairs(redis.call('ZRANGE', P .. 'tenants', 0, -1)) do
   for _, id in ipairs(left > 0 and redis.call('ZRANGE', P .. 'ready:' .. tenant, 0, left - 1) or {}) do

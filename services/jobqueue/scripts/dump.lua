@@ -2,7 +2,7 @@
 -- last id and how many entries it ever had, which say what it held; nothing of ended jobs, which change no more. Left out
 -- is what running processes say anew, and what is over within a minute.
 local LEFT_OUT = {bell = true, capacity = true, drained = true, nodes = true, reserved = true, schema = true,
-  claim = true, rate = true, ['try'] = true}
+  claim = true, rate = true, ['try'] = true, filling = true}
 local OF_JOBS = {job = true, checkpoints = true, events = true}
 
 local function reader(command, ...)

@@ -6,6 +6,7 @@ if sweep[1] ~= 'running' then
 end
 even_when_full()
 redis.call('HSET', key, 'state', ARGV[2], 'error', ARGV[3], 'warning', ARGV[4], 'finished_at', now())
+count('sweeps:' .. ARGV[2])
 redis.call('ZREM', P .. 'sweeping', ARGV[1])
 redis.call('ZADD', P .. 'sweeps_ended', now(), ARGV[1])
 for i = 2, 3 do

@@ -8,6 +8,7 @@ end
 local key = P .. 'job:' .. id
 local failures = redis.call('HINCRBY', key, 'failures', 1)
 redis.call('HSET', key, 'error', ARGV[4])
+count('failed:' .. redis.call('HGET', key, 'cell') .. ':' .. ARGV[5])
 if ARGV[6] == '1' and failures < tonumber(ARGV[7]) or redis.call('HGET', key, 'cancel_requested') == '1' then
   local pause_ms = math.min(tonumber(ARGV[8]) * 2 ^ (failures - 1), tonumber(ARGV[9]))
   requeue(id, 'backoff', math.floor(pause_ms * (1 - tonumber(ARGV[10]) / 2)))

@@ -80,8 +80,8 @@ end
 
 local running = {}
 for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', 0, 999)) do
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'claimed_at', 'progress')
-  table.insert(running, {tenant = job[1], claimed_at = tonumber(job[2]), progress = job[3] or ''})
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'claimed_at', 'progress', 'group')
+  table.insert(running, {tenant = job[1], claimed_at = tonumber(job[2]), progress = job[3] or '', worker = job[4] or id})
 end
 local function pairs_of(key)
   local flat, named = redis.call('HGETALL', P .. key), {}

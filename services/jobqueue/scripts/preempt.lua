@@ -1,18 +1,20 @@
 -- ARGV: free_cpu free_gpu free_shares. Asks one running job to make place for a job of the same tenant with a higher priority, where
--- the next worker is that tenant's, or its quota lets it have no more. Answers the job that was asked, or nothing.
+-- the next worker is that tenant's, or its quota lets it have no more. Answers the job that was asked, or nothing. All that
+-- share its worker are asked with it, for the worker is free once all have left.
 local free = seats_of(ARGV[1], ARGV[2], ARGV[3])
 
 -- Running jobs of a tenant below `wanted`, and the workers and GPUs they have; none while one is on its way out.
 local function less_urgent(tenant, wanted)
-  local found, seats = {}, {workers = 0, cpu = 0, gpu = 0}
+  local found, seats, counted = {}, {workers = 0, cpu = 0, gpu = 0}, {}
   for _, id in ipairs(redis.call('SMEMBERS', P .. 'running:' .. tenant)) do
     local job = redis.call('HMGET', P .. 'job:' .. id, 'priority', 'claimed_at', 'preempt_requested',
-      'cancel_requested', 'state', 'seat', 'workers')
+      'cancel_requested', 'state', 'seat', 'workers', 'group')
     if job[3] == '1' or job[4] == '1' or job[5] == 'pausing' then
       return {}, {workers = 0, cpu = 0, gpu = 0}
     end
     local priority, seat, workers = tonumber(job[1]), job[6], tonumber(job[7])
-    if priority < wanted then
+    if priority < wanted and not counted[job[8] or id] then
+      counted[job[8] or id] = true
       table.insert(found, {id = id, priority = priority, began = tonumber(job[2]), seat = seat})
       seats.workers = seats.workers + workers
       seats[seat] = seats[seat] + (seat == 'gpu' and gpus_of(wants(id), workers) or workers)
@@ -61,7 +63,9 @@ for _, tenant in ipairs(redis.call('ZRANGE', P .. 'tenants', 0, -1)) do
     local chosen = least_urgent(jobs, kinds_that_help(job, workers, tenant, seats))
     if chosen then
       even_when_full()
-      redis.call('HSET', P .. 'job:' .. chosen, 'preempt_requested', 1)
+      for _, id in ipairs(together_with(chosen)) do
+        redis.call('HSET', P .. 'job:' .. id, 'preempt_requested', 1)
+      end
       count('preempted')
       return chosen
     end

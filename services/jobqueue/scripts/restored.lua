@@ -4,7 +4,9 @@ local key = P .. 'job:' .. ARGV[1]
 redis.call('HINCRBY', key, 'epoch', ARGV[2])
 redis.call('HDEL', key, 'token', 'preempt_requested')
 if has_trainer(redis.call('HGET', key, 'state')) then
-  redis.call('HSET', key, 'counted_at', now())  -- nobody worked since the backup
+  for _, id in ipairs(together_with(ARGV[1])) do
+    redis.call('HSET', P .. 'job:' .. id, 'counted_at', now())  -- nobody worked since the backup
+  end
   requeue(ARGV[1], 'restored', 0)
 end
 return 'ok'

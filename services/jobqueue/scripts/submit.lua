@@ -1,6 +1,7 @@
 -- ARGV: id tenant spec dataset validation_dataset priority cell idempotency_key body_hash idempotency_seconds signature
--- needs(any|cpu|gpu) sizes("4 2") quarters timeout_ms traceparent, and of a trial: sweep number record(json); else three
--- times "". Answers {created|existing, id}, {conflict, id}, {no_dataset, field}, {quota, max_queued}, {no_sweep, id} or
+-- needs(any|cpu|gpu) sizes("4 2") quarters timeout_ms traceparent, and of a trial: sweep number record(json) fuse
+-- fuse_most (what it shares with trials that it can be trained beside, and how many at most; "" and 1: none); else "".
+-- Answers {created|existing, id}, {conflict, id}, {no_dataset, field}, {quota, max_queued}, {no_sweep, id} or
 -- {storage, "stored max_storage_bytes"}.
 local id, tenant = ARGV[1], ARGV[2]
 local idempotency = P .. 'idempotency:' .. tenant .. ':' .. ARGV[8]
@@ -46,7 +47,7 @@ redis.call('HSET', P .. 'job:' .. id, 'id', id, 'tenant', tenant, 'spec', ARGV[3
   'signature', ARGV[11], 'needs', ARGV[12], 'sizes', ARGV[13], 'quarters', ARGV[14], 'timeout_ms', ARGV[15],
   'traceparent', ARGV[16])
 if sweep ~= '' then
-  redis.call('HSET', P .. 'job:' .. id, 'sweep', sweep, 'trial', number)
+  redis.call('HSET', P .. 'job:' .. id, 'sweep', sweep, 'trial', number, 'fuse', ARGV[20], 'fuse_most', ARGV[21])
   redis.call('HSET', trials, number, ARGV[19])
 end
 for i = 4, 5 do

@@ -47,8 +47,13 @@ export function sentence(error) {
   throw error;
 }
 
-/** Yields the text of each piece of a streamed completion; throws ApiError on an error event or an early end. */
+/** Yields the text of each piece of a streamed completion; throws as `choices`. */
 export async function* complete(request, signal) {
+  for await (const { text } of choices(request, signal)) yield text;
+}
+
+/** Yields each choice of a streamed completion as it comes; throws ApiError on an error event or an early end. */
+export async function* choices(request, signal) {
   const response = await fetch("/v1/completions", {
     method: "POST",
     headers: { "content-type": "application/json", "x-csrf-token": csrfToken() },
@@ -60,7 +65,7 @@ export async function* complete(request, signal) {
     if (data === "[DONE]") return;
     const chunk = JSON.parse(data);
     if (chunk.error) throw new ApiError(chunk.error.message, response.status);
-    for (const choice of chunk.choices) yield choice.text;
+    yield* chunk.choices;
   }
   throw new ApiError("the stream broke off before its end", response.status);
 }

@@ -106,9 +106,9 @@ class Panel {
     const steps = [...bySteps.keys()].sort((a, b) => b - a).slice(0, TABLE_ROWS);
     const heads = ["Step", ...runs.map(({ name }) => name)].map((text) => element("th", { className: "number", text }));
     for (const head of heads) head.scope = "col";
-    this.section.querySelector("thead tr").replaceChildren(...heads);
+    this.section.querySelector(".numbers thead tr").replaceChildren(...heads);
     const row = (step) => runs.map((_, at) => bySteps.get(step)[at]).map((value) => (value == null ? "–" : format(value)));
-    this.section.querySelector("tbody").replaceChildren(
+    this.section.querySelector(".numbers tbody").replaceChildren(
       ...steps.map((step) => tableRow([count(step), ...row(step)].map((text) => ({ text, isNumber: true })))),
     );
   }

@@ -20,6 +20,7 @@ class Run {
       onStatus: (status) => {
         setText("live", LIVE_WORDS[status]);
         this.tell("status", status);
+        if (status === "waiting") this.showPart("head"); // a session that is over shows itself
       },
     });
     byId("run").addEventListener("click", (event) => {

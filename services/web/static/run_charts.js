@@ -118,9 +118,9 @@ class Panel {
       head.textContent = words;
       return head;
     });
-    this.section.querySelector("thead tr").replaceChildren(...heads);
+    this.section.querySelector(".numbers thead tr").replaceChildren(...heads);
     const written = (value) => (value == null ? "–" : format(value));
-    this.section.querySelector("tbody").replaceChildren(
+    this.section.querySelector(".numbers tbody").replaceChildren(
       ...rows.slice(-TABLE_ROWS).reverse().map((row) =>
         tableRow([count(row.step), ...this.about.series.map(({ of }) => written(of(row)))].map((text) => ({ text, isNumber: true }))),
       ),

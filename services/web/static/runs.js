@@ -19,7 +19,7 @@ class RunList {
     this.source = new Pushed(() => this.changesUrl(), {
       types: ["changed"],
       onEvent: () => this.refresh(),
-      onStatus: (status) => status === "live" && this.refresh(),
+      onStatus: () => this.refresh(), // what happened before the stream stood; and a session that is over shows itself
     });
     setInterval(() => document.hidden || this.refresh(), AGES_MILLISECONDS);
   }

@@ -148,6 +148,7 @@ def _facts(record: "JobRecord") -> list[tuple[str, Any]]:
         ("started", moment(record.started_at)),
         ("finished", moment(record.finished_at)),
         ("attempt", record.attempt),
+        ("fused with", ", ".join((record.placement or {}).get("fused_with") or []) or None),
         ("step", f"{record.progress.step} ({record.progress.ratio:.0%})"),
         ("time left", duration(record.progress.eta_seconds) if record.state == "running" else None),
     ]

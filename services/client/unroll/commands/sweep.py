@@ -61,6 +61,7 @@ def sweep(
     ] = None,
     factor: Annotated[int | None, typer.Option(help="Of --halving: each rung keeps one of so many.")] = None,
     metric: Annotated[str | None, typer.Option(help="What is to be best: validation_loss, accuracy, rmse, ...")] = None,
+    fuse: Annotated[str | None, typer.Option(help="auto: train small trials together; never.")] = None,
     promote_to: Annotated[str | None, typer.Option(metavar="ALIAS", help="Name for the best model in the end.")] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     search_seed: Annotated[int | None, typer.Option(help="Seed of the search.")] = None,
@@ -86,6 +87,7 @@ def sweep(
         "early_stopping.min_steps": halving,
         "early_stopping.factor": factor,
         "objective.metric": metric,
+        "fuse": fuse,
         "promote_to": promote_to,
     }
     body = read_spec(spec)
