@@ -9,6 +9,7 @@ from complaints import Complaints
 from fake_lecture import FakeLecture
 from fake_v1 import metrics_row
 from playwright.sync_api import Page, expect
+from test_web_axe import violations
 
 from services.jobqueue.records import JobError, JobState, Progress
 
@@ -41,13 +42,27 @@ def slide(page: Page, selector: str, value: float) -> None:
     page.locator(selector).fill(str(value))
 
 
+def train_all(page: Page, fake: FakeLecture) -> None:
+    """Every figure of the page is there behind it."""
+    page.locator("#hello-live .primary").click()
+    page.locator("#vanishing-live .primary").click()
+    expect(page.locator(".live-jobs li")).to_have_count(7)
+    for job in list(fake.jobs):
+        fake.finish(job.id)
+    expect(page.locator("#vanishing-table tbody tr")).to_have_count(6)
+    expect(page.locator("#sampling-bars tr")).to_have_count(4)
+
+
 def numbers(page: Page, selector: str) -> list[str]:
     return page.locator(selector).all_text_contents()
 
 
 @pytest.mark.parametrize("code", ["en", "ko"])
-def test_no_part_of_the_lecture_is_wider_than_the_window(lecture: Callable[..., Page], code: str) -> None:
+def test_no_part_of_the_lecture_is_wider_than_the_window(
+    lecture: Callable[..., Page], fake: FakeLecture, code: str
+) -> None:
     page = lecture(code)
+    train_all(page, fake)
     for width in (320, 1280, 2560):
         page.set_viewport_size({"width": width, "height": 900})
         expect(page.locator("#gate-drawing svg")).not_to_have_attribute("width", "0")
@@ -286,3 +301,14 @@ def test_change_of_language_stays_at_the_chapter(lecture: Callable[..., Page], f
     page.get_by_role("link", name="한국어").click()
     page.wait_for_url(fake.url + "/lecture/ko#gates")
     expect(page.locator("html")).to_have_attribute("lang", "ko")
+
+
+@pytest.mark.parametrize(("code", "scheme"), [("en", "light"), ("ko", "dark")])
+def test_axe_finds_nothing_in_the_lecture(
+    lecture: Callable[..., Page], fake: FakeLecture, code: str, scheme: str
+) -> None:
+    page = lecture(code, color_scheme=scheme)
+    assert violations(page) == []
+    train_all(page, fake)
+    page.locator('input[name="gate-cell"][value="gru"]').check(force=True)
+    assert violations(page) == []

@@ -94,7 +94,7 @@ def test_page_reads_every_word_for_it_and_scripts_every_word_for_them() -> None:
         ("ko", "ko"),
         ("ko-KR,ko;q=0.9,en-US;q=0.8", "ko"),
         ("en-GB,ko;q=0.9", "en"),
-        ("de,ko;q=0.2,en;q=0.1", "ko"),
+        ("en;q=0.1,de,ko;q=0.2", "ko"),
         ("de", "en"),
         ("", "en"),
         ("ko;q=0", "en"),

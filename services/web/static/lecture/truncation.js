@@ -54,7 +54,7 @@ export class Truncation {
   }
 
   draw(width) {
-    const { begin, end, cut } = this.view;
+    const { begin, end } = this.view;
     const step = width / TEXT.length;
     const size = Math.min(24, step * 0.72);
     const [forwards, backwards] = step < TIGHT ? [line, arc] : [arrow, back]; // no room for heads
@@ -78,8 +78,7 @@ export class Truncation {
       parts.push(svg("line", { class: "cut", x1: begin * step, x2: begin * step, y1: 22, y2: base + 6 }));
       parts.push(svg("text", { class: `tick strong ${begin * step > width / 2 ? "end" : ""}`, x: begin * step + (begin * step > width / 2 ? -6 : 6), y: top }, words.truncation.cut));
     }
-    parts.push(svg("text", { class: "tick", x: 0, y: base + 18 }, fill(words.truncation.bars, { cut })));
-    return picture(width, base + 24, ...parts);
+    return picture(width, base + 8, ...parts);
   }
 }
 
