@@ -99,7 +99,7 @@ def test_gang_outlives_the_dispatcher_keeps_its_seats_and_gives_them_back_when_c
 
 def test_elastic_gang_makes_place_goes_on_with_one_worker_and_then_again_with_two(pair: Service, text: str) -> None:
     dataset = pair.upload(text)
-    train = TRAIN | {"batch_size": 16, "tbptt_steps": 128, "max_steps": 700, "validate_every_steps": 700}
+    train = TRAIN | {"batch_size": 16, "tbptt_steps": 128, "max_steps": 400, "validate_every_steps": 400}
     spec = {"model": MODEL | {"hidden_size": 192}, "train": train}
     alone = pair.ended(pair.submit(dataset, **spec)["id"], 200)
     job = pair.submit(dataset, **spec, priority=1, resources={"num_workers": 2, "min_workers": 1})["id"]
@@ -123,5 +123,5 @@ def test_elastic_gang_makes_place_goes_on_with_one_worker_and_then_again_with_tw
     reasons = [event["data"].get("reason") for event in pair.events(job) if event["type"] == "state"]
     assert [reason for reason in reasons if reason in ("preempted", "paused")] == ["preempted", "paused"]
     resumed = [int(step) for step in re.findall(r"resumed at step (\d+)", pair.api.get(f"/v1/jobs/{job}/logs").text)]
-    assert 20 <= resumed[0] < resumed[1] < 700
+    assert 20 <= resumed[0] < resumed[1] < 400
     assert abs(record["best"]["validation_loss"] - alone["best"]["validation_loss"]) < 1e-3
