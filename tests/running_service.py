@@ -56,6 +56,9 @@ class Service:
             if "  logs  " in line:
                 break
         else:
+            self.process.wait(60)
+            self.process.stdout.close()
+            self.process = None
             raise AssertionError("unroll up did not come up:\n" + "".join(said))
         key = (self.home / "api_key").read_text().strip()
         url = (self.home / "run" / "url").read_text().strip()

@@ -169,7 +169,7 @@ class Dispatcher:
             gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
             count = gpus or (self._settings.trainers if cpus else 0)
             for number in range(count):
-                name = f"trainer-{node_id[:12]}-{number}"
+                name = f"trainer-{node_id[-12:]}-{number}"
                 if name not in self._seats:
                     threads = max(1, cpus // count)
                     memory = int(resources.get("memory", 0)) // count

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 # Ray Train reads them when a run starts.
 _RAY_TRAIN = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",  # or the end of a run is seen 2 s late
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy node takes its time to import torch; the lease is held
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a node that goes is a lost worker, and the queue's to deal with
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }

@@ -106,6 +106,7 @@ def _lab(
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
+        "GLOO_SOCKET_IFNAME": "cable",  # the name of this machine leads to none of the hosts' addresses
     }
     app_environment = everywhere | {"REDIS_URL": f"unix://{folder}/redis.sock", "UNROLL_PORT": str(port)}
     app = Child("app", [sys.executable, "-P", "-m", "services.app"], app_environment, folder / "app.log")
@@ -141,6 +142,25 @@ def parameters() -> set[str]:
     return set()
 
 
+def test_gang_over_both_hosts_goes_on_with_one_worker_when_the_cable_is_cut(lab: Lab, until: Until) -> None:
+    spec = SPEC | {"dataset": _dataset(lab), "model": SPEC["model"] | {"dropout": 0.0}}
+    train = SPEC["train"] | {"max_steps": 3000, "checkpoint_every_steps": 300}
+    spec |= {"train": train, "resources": {"num_workers": 2, "min_workers": 1}}
+    job = lab.http.post("/v1/jobs", json=spec).raise_for_status().json()["id"]
+    until(lambda: lab.http.get(f"/v1/jobs/{job}/checkpoints").json()["data"], SECONDS)
+    placement = lab.job(job)["placement"]
+    assert (placement["workers"], len(set(placement["nodes"]))) == (2, 2)
+    lab.cable.fall_silent()
+    until(lambda: lab.job(job)["epoch"] == 2, SECONDS)
+    until(lambda: lab.job(job)["finished_at"], SECONDS)
+    end = lab.job(job)
+    lab.cable.heal()
+    assert (end["state"], end["epoch"], end["placement"]["workers"]) == ("succeeded", 2, 1)
+    assert end["placement"]["pid"] in lab.near.pids()
+    assert audit(lab.scripts) == []
+    until(lambda: lab.num_warm(lab.far) == lab.num_warm(lab.near) == 1, SECONDS)
+
+
 def test_job_of_a_host_that_falls_silent_runs_elsewhere_and_counts_once(
     lab: Lab, until: Until, parameters: set[str]
 ) -> None:
@@ -163,8 +183,7 @@ def test_job_of_a_host_that_dies_runs_elsewhere(lab: Lab, until: Until, paramete
 
 def _one_on_each_host(lab: Lab, until: Until) -> tuple[str, str]:
     """Two equal jobs at work, the near one and the far one, the far one past a checkpoint."""
-    sent = lab.http.post("/v1/datasets", params={"kind": "text"}, content=TEXT.encode())
-    spec = SPEC | {"dataset": sent.raise_for_status().json()["id"]}
+    spec = SPEC | {"dataset": _dataset(lab)}
     jobs = [lab.http.post("/v1/jobs", json=spec).raise_for_status().json()["id"] for _ in range(2)]
     until(lambda: all(lab.job(job)["placement"] for job in jobs), SECONDS)
     places = {job: lab.job(job)["placement"]["pid"] in lab.far.pids() for job in jobs}
@@ -173,6 +192,12 @@ def _one_on_each_host(lab: Lab, until: Until) -> tuple[str, str]:
     until(lambda: lab.http.get(f"/v1/jobs/{far}/checkpoints").json()["data"], SECONDS)
     assert lab.job(far)["state"] == "running"
     return near, far
+
+
+def _dataset(lab: Lab) -> str:
+    sent = lab.http.post("/v1/datasets", params={"kind": "text"}, content=TEXT.encode())
+    dataset: str = sent.raise_for_status().json()["id"]
+    return dataset
 
 
 def _cancel(lab: Lab, job: str) -> None:

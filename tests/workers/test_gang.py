@@ -95,3 +95,33 @@ def test_gang_outlives_the_dispatcher_keeps_its_seats_and_gives_them_back_when_c
     assert pair.ended(job)["state"] == "cancelled"
     assert pair.ended(small)["state"] == "succeeded"
     wait_for(lambda: not ranks(pair), 30, lambda: "the ranks to end")
+
+
+def test_elastic_gang_makes_place_goes_on_with_one_worker_and_then_again_with_two(pair: Service, text: str) -> None:
+    dataset = pair.upload(text)
+    train = TRAIN | {"batch_size": 16, "tbptt_steps": 128, "max_steps": 400, "validate_every_steps": 400}
+    spec = {"model": MODEL | {"hidden_size": 192}, "train": train}
+    alone = pair.ended(pair.submit(dataset, **spec)["id"], 200)
+    job = pair.submit(dataset, **spec, priority=1, resources={"num_workers": 2, "min_workers": 1})["id"]
+    started(pair, job)
+    pair.stepped(job, 20)
+    urgent = pair.submit(dataset, train={"max_steps": 10_000_000}, priority=8)["id"]
+    smaller = wait_for(
+        lambda: record if (record := pair.job(job))["epoch"] == 2 and record["placement"] else None,
+        150,
+        lambda: f"the gang to go on: {pair.job(job)}",
+    )
+    assert (smaller["placement"]["workers"], pair.job(urgent)["state"]) == (1, "running")
+    pair.stepped(job, smaller["progress"]["step"] + 40)
+    pair.api.post(f"/v1/jobs/{job}/pause").raise_for_status()
+    wait_for(lambda: pair.job(job)["state"] == "paused", 60, lambda: f"a pause: {pair.job(job)}")
+    pair.api.post(f"/v1/jobs/{urgent}/cancel").raise_for_status()
+    assert pair.ended(urgent)["state"] == "cancelled"
+    pair.api.post(f"/v1/jobs/{job}/resume").raise_for_status()
+    record = pair.ended(job, 250)
+    assert (record["state"], record["epoch"], record["placement"]["workers"]) == ("succeeded", 3, 2)
+    reasons = [event["data"].get("reason") for event in pair.events(job) if event["type"] == "state"]
+    assert [reason for reason in reasons if reason in ("preempted", "paused")] == ["preempted", "paused"]
+    resumed = [int(step) for step in re.findall(r"resumed at step (\d+)", pair.api.get(f"/v1/jobs/{job}/logs").text)]
+    assert 20 <= resumed[0] < resumed[1] < 400
+    assert abs(record["best"]["validation_loss"] - alone["best"]["validation_loss"]) < 1e-3
