@@ -38,7 +38,6 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "GET /v1/jobs/{job_id}/checkpoints": lambda c: c.jobs.checkpoints("j"),
     "GET /v1/jobs/{job_id}/samples": lambda c: c.jobs.samples("j"),
     "GET /v1/jobs/{job_id}/checkpoints/{step}/inspection": lambda c: c.jobs.inspection("j", 3),
-    "GET /v1/jobs/{job_id}/samples": lambda c: c.jobs.samples("j"),
     "POST /v1/sweeps": lambda c: c.sweeps.create(spec={"dataset": D}, parameters={}),
     "GET /v1/sweeps": lambda c: c.sweeps.list(),
     "GET /v1/sweeps/{sweep_id}": lambda c: c.sweeps.retrieve("s"),
