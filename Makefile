@@ -7,7 +7,7 @@ STAMP := $(VENV)/.set-up
 SYSTEM := chromium curl faketime fonts-dejavu-core iproute2 redis-server prometheus
 TORCH_INDEX := $(if $(UNROLL_TORCH_INDEX),--extra-index-url $(UNROLL_TORCH_INDEX))
 
-.PHONY: demo test check reference setup setup-system soak bench monitoring up lock
+.PHONY: demo test check reference screenshots setup setup-system soak bench monitoring up lock
 
 demo: setup
 	$(BIN)/python -m services.demo
@@ -41,6 +41,10 @@ check: setup
 # What is made from the code: the reference, the types of the client's requests, the half of the client that blocks.
 reference: setup
 	$(BIN)/python -m docs.generate
+
+# Of a service that runs, with Chromium: the pictures of the README.
+screenshots: setup
+	$(BIN)/python -m docs.screenshots
 
 soak: setup
 	$(BIN)/python -m pytest -m soak
