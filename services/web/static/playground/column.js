@@ -122,8 +122,8 @@ export class Column {
     try {
       await this.stream(asked, running);
     } catch (error) {
-      const isStale = error instanceof ApiError && (error.status === 410 || error.param === "state");
-      if (!isStale || typeof asked.state !== "string" || this.writing.text() === null) throw error;
+      const isOfState = error instanceof ApiError && error.param === "state";
+      if (!isOfState || typeof asked.state !== "string" || this.writing.text() === null) throw error;
       await this.stream(this.writing.wholeRequest(), running);
     }
   }
