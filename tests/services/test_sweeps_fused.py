@@ -8,7 +8,8 @@ from sweep_samples import create, sweeper, trials
 
 from rnncore.fusable import MOST_FUSED
 from services.jobqueue import claims, keys
-from services.jobqueue.records import Capacity, Seats
+from services.jobqueue.queue import JobQueue
+from services.jobqueue.records import Capacity, JobRecord, Seats
 
 NUM_WORKERS = 2
 RATES = {"train.learning_rate": {"min": 1e-4, "max": 1e-1}}
@@ -73,3 +74,26 @@ def test_search_that_learns_runs_one_point_a_worker_once_it_has_drawn_its_first(
 
 def test_replicates_of_a_point_are_fused_by_a_search_that_learns(api: Api) -> None:
     assert opened(api, search={"method": "tpe"}, replicates=4) == NUM_WORKERS * MOST_FUSED
+
+
+class EagerQueue(JobQueue):
+    """One whose jobs a dispatcher asks for at once."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(api.scripts)
+        self._api = api
+        self.handed_out: list[int] = []
+
+    def submit(self, *arguments: Any, **options: Any) -> JobRecord:
+        record = super().submit(*arguments, **options)
+        self.handed_out.append(claimed(self._api))
+        return record
+
+
+def test_no_trial_starts_before_those_that_are_started_with_it_are_there(api: Api) -> None:
+    create(api, **MANY, fuse="auto")
+    moves = sweeper(api)
+    moves.queue = queue = EagerQueue(api)
+    moves.step()
+    assert queue.handed_out == [0] * NUM_WORKERS * MOST_FUSED
+    assert claimed(api) == MOST_FUSED
