@@ -1,4 +1,4 @@
-"""Every page under axe-core, as a reader of screens would meet it, light and dark. Other tests see what axe does not."""
+"""Every page under axe-core, as a reader of screens meets it, light and dark. What axe does not see has own tests."""
 
 from collections.abc import Callable
 from pathlib import Path
