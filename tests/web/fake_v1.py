@@ -188,9 +188,11 @@ class FakeV1:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        """Serves on a free port in a thread; the address."""
-        bound = socket.create_server(("127.0.0.1", 0))
+        """Serves on a free port in a thread; the address. Once more after it has ended: on the same port."""
+        port = int(self.url.rpartition(":")[2]) if self.url else 0
+        bound = socket.create_server(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        self.is_closing = False
         server = uvicorn.Server(uvicorn.Config(fake_app(self), log_level="warning", ws="none"))
         thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
         thread.start()  # the socket listens already: who connects now is answered once the server runs
@@ -202,6 +204,7 @@ class FakeV1:
             self.wake()
             thread.join(timeout=20)
             bound.close()
+            self._loop = None
             assert not thread.is_alive()
 
 

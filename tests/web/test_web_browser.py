@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from complaints import Complaints
 from fake_v1 import KEY, FakeV1, job_record, metrics_row
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from services.jobqueue.records import JobState
 from services.web import sessions
@@ -214,6 +214,32 @@ def test_refused_completion_says_why(visit: Visit, fake: FakeV1, complaints: Com
     expect(page.locator("#completion")).to_be_hidden()
     assert fake.completion_requests == []
     assert [said[:3] for said in complaints.said] == ["403", "err"]
+    complaints.said.clear()
+
+
+def test_no_point_is_lost_over_a_restart_of_the_service(chromium: Browser, complaints: Complaints) -> None:
+    fake = FakeV1()
+    fake.jobs = [job_record()]
+    context = chromium.new_context()
+    complaints.listen(context)
+    with fake.serving():
+        context.add_cookies([{"name": sessions.COOKIE_NAME, "value": fake.session(), "url": fake.url}])
+        page = context.new_page()
+        page.goto(fake.url + "/jobs/job-1")
+        fake.push("metrics", metrics_row(10))
+        fake.push("metrics", metrics_row(20))
+        points(page, 2)
+        page.evaluate("window.isTheSamePage = true")
+    expect(page.locator("#live")).to_have_text("connection lost, trying again")
+    fake.push("metrics", metrics_row(30))
+    with fake.serving():
+        expect(page.locator("#live")).to_have_text("live", timeout=20_000)
+        fake.push("metrics", metrics_row(40))
+        points(page, 4)
+        assert page.evaluate("window.isTheSamePage")
+        assert fake.streams_asked == ["", "2-0"]
+        context.close()
+    assert [said for said in complaints.said if "net::ERR_" not in said] == []
     complaints.said.clear()
 
 

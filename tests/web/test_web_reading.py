@@ -4,11 +4,10 @@ import re
 from collections.abc import Callable
 
 import pytest
-from complaints import Complaints
 from fake_v1 import FakeV1, job_record, metrics_row
 from playwright.sync_api import Page, expect
 
-from services.jobqueue.records import JobState
+from services.jobqueue.records import Checkpoint, JobError, JobState, QueuePlace
 from services.web import text
 
 pytestmark = pytest.mark.system
@@ -32,22 +31,33 @@ def test_list_and_job_read_without_javascript(visit: Visit, fake: FakeV1) -> Non
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/jobs/job-1", "/jobs/nobody", "/login"])
-@pytest.mark.parametrize("width", [320, 375, 700, 1000, 1440])
-def test_no_width_scrolls_sideways(visit: Visit, fake: FakeV1, complaints: Complaints, path: str, width: int) -> None:
-    fake.jobs = [job_record("job-1", name="w" * 200), job_record("job-2", state=JobState.QUEUED)]
-    fake.history = [metrics_row(step, loss=2, validation=1.5) for step in (1_000_000, 2_000_000)]
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/login", "/submit?from=job-1", "/compare?jobs=job-1,job-2"),
+        *(f"/jobs/job-1{tab}" for tab in ("", "/charts", "/samples", "/logs", "/system", "/config", "/events")),
+    ],
+)
+def test_no_width_scrolls_sideways(visit: Visit, fake: FakeV1, path: str) -> None:
     long = {"prompt": "x" * 500, "text": "y" * 500}
-    fake.push("checkpoint", {"step": 10, "epoch": 1, "bits_per_character": 2.5, "samples": [long]})
-    page = visit(path, viewport={"width": width, "height": 700})
-    if path == "/jobs/job-1":
-        page.locator("#curve").scroll_into_view_if_needed()
-        expect(page.locator("#curve")).to_have_attribute("data-points", "2")
-        expect(page.locator("#samples pre")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    if path == "/jobs/nobody":
-        assert [said[:3] for said in complaints.said] == ["404", "err"]
-        complaints.said.clear()
+    error = JobError(type="z" * 99, message="m" * 500, hint="h" * 300, log_tail="l" * 500)
+    fake.jobs = [
+        job_record("job-1", name="w" * 200, state=JobState.FAILED, error=error, warnings=["n" * 300]),
+        job_record("job-2", state=JobState.QUEUED, queue=QueuePlace(position=10**6, reason="quota", eta_seconds=1e9)),
+    ]
+    fake.history = [metrics_row(step, loss=2, validation=1.5) for step in (1_000_000, 2_000_000)]
+    fake.log = ["q" * 1000]
+    fake.samples = [{"step": 10, "epoch": 1, "bits_per_character": 2.5, "samples": [long]}]
+    fields = {"job": "job-1", "epoch": 1, "path": "p", "created_at": 0, "parameters_sha256": "3" * 64}
+    fake.checkpoints = [Checkpoint(model="job-1:step-1000000", step=1_000_000, **fields)]
+    page = visit(path, viewport={"width": 320, "height": 700})
+    if "charts" in path or "compare" in path:
+        expect(page.locator("canvas").first).to_be_visible()
+    if "samples" in path or "logs" in path:
+        expect(page.locator(".sample, #log .line").first).to_be_visible()
+    for width in (320, 375, 700, 1000, 1440, 2560):
+        page.set_viewport_size({"width": width, "height": 700})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, width
 
 
 def test_browser_and_server_write_values_alike(visit: Visit) -> None:
