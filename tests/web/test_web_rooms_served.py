@@ -68,7 +68,7 @@ def test_sweep_is_started_from_an_upload_watched_to_its_end_and_its_model_found(
     page.goto("/models/squares")
     expect(page.get_by_role("link", name="Compare")).to_have_count(0)
     parameters = {"gru": 3, "rnn": 1}[report["best"]["parameters"]["model.cell"]]
-    symbols, units, embedding = 15, 16, 128
+    symbols, units, embedding = len(set(text[:10_000])), 16, 128
     number = symbols * embedding + parameters * units * (embedding + units + 2) + symbols * (units + 1)
     expect(page.locator("dt:text-is('Parameters') + dd")).to_have_text(f"{number:,}")
     assert page.request.get(page.get_by_role("link", name="safetensors").get_attribute("href") or "").ok
