@@ -113,8 +113,11 @@ def test_line_of_one_tenant_has_no_job_of_another_and_that_of_all_has_both(
     running = {hold(scripts).claim.job, hold(scripts).claim.job}
     assert running == {own.id, foreign.id}
     waits, waits_too = submit(queue), submit(queue, OTHER, dataset=VALIDATION)
+    aside = submit(queue, OTHER, dataset=VALIDATION)
+    queue.pause(OTHER, aside.id)
     lines = Lines(scripts, queue)
     assert ids(lines.read(TENANT)) == ([waits.id], [own.id], [])
+    assert [job.id for job in lines.read(None).paused] == [aside.id]
     whole = lines.read(None)
     assert {job.id for job in whole.waiting} == {waits.id, waits_too.id}
     assert ({job.id for job in whole.running}, whole.num_waiting, whole.num_running) == (running, 2, 2)
