@@ -133,12 +133,12 @@ def test_two_submits_have_two_keys_unless_one_is_named(server, unroll_command):
     assert named == "mine"
 
 
-def test_upload_is_not_tried_again(server, unroll_command, tmp_path):
+def test_upload_that_is_refused_for_now_is_tried_again_three_times(server, unroll_command, tmp_path):
     server.on("POST", "/v1/datasets", refused(503, "starting", headers={"Retry-After": "0"}))
     text = tmp_path / "plays.txt"
     text.write_text("to be")
     assert unroll_command("submit", str(text)).exit_code == 6
-    assert len(server.requests) == 1
+    assert len(server.requests) == 4
 
 
 def test_refused_field_is_named(server, unroll_command):

@@ -77,6 +77,7 @@ class FakeV1:
         self.datasets = {DATASET: "shakespeare.txt"}
         self.stored: list[Dataset] = []
         self.submitted: list[dict[str, Any]] = []
+        self.becomes: dict[str, JobRecord] = {}  # by the action that makes it so
         self.uploads: list[tuple[dict[str, str], bytes]] = []
         self.checkpoints: list[Checkpoint] = []
         self.queries: list[JobQuery] = []
@@ -311,6 +312,8 @@ def add_routes(app: FastAPI, fake: FakeV1) -> None:
     @app.post("/v1/jobs/{job_id}/{action}")
     def act(job_id: str, action: str) -> Any:
         fake.sent.append((action, job_id))
+        if action in fake.becomes:
+            fake.jobs = [fake.becomes[action]]
         return fake.refusals.get(action) or fake.get_job(TENANT, job_id)
 
     @app.delete("/v1/jobs/{job_id}")

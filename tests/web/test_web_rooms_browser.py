@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from complaints import Complaints
 from fake_rooms import DATASET, SWEEP, dataset_shelf, in_line, sweep_shelf, sweep_spec, trial, worker
-from fake_v1 import FakeV1, job_record
+from fake_v1 import FakeV1, job_record, refusal
 from playwright.sync_api import Page, expect
 from test_web_axe import violations
 from test_web_browser import HOSTILE, SHOWN
@@ -229,11 +229,11 @@ def test_file_is_uploaded_as_it_was_picked_or_dropped(
     page = visit("/datasets")
     page.get_by_label("Drop a file here").set_input_files(file)
     expect(page.get_by_label("Kind")).to_have_value("labelled")
-    fake.shelves.refusals["datasets"] = (422, "row 2, column label: too few <b>", "file")
+    fake.refusals["upload"] = refusal(422, "row 2, column label: too few <b>", "file")
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_role("alert")).to_have_text("row 2, column label: too few <b>")
     complaints.said.clear()
-    fake.shelves.refusals.clear()
+    fake.refusals.clear()
     data = page.evaluate_handle(
         "() => { const data = new DataTransfer(); data.items.add(new File(['abc'], 'a.txt')); return data; }"
     )
@@ -246,10 +246,7 @@ def test_file_is_uploaded_as_it_was_picked_or_dropped(
     page.get_by_role("button", name="Upload").click()
     page.wait_for_url(f"**/datasets/{DATASET}")
     assert asked[0].endswith("/v1/datasets?kind=text&name=a.txt&vocabulary=bytes")
-    assert fake.shelves.asked == [
-        ("POST", "/v1/datasets", "text,label\nAda,en\n"),
-        ("POST", "/v1/datasets", "abc"),
-    ]
+    assert [body for _, body in fake.uploads] == [b"text,label\nAda,en\n", b"abc"]
 
 
 def test_data_set_in_use_is_not_deleted_and_says_why(visit: Visit, fake: FakeV1, complaints: Complaints) -> None:
@@ -271,7 +268,7 @@ def test_queue_and_workers_keep_themselves_current(visit: Visit, fake: FakeV1) -
     pause = page.get_by_role("table", name="Waiting").get_by_role("button", name="Pause")
     pause.click()
     expect(page.locator("#toasts")).to_contain_text("Paused")
-    assert calls(fake) == [("POST", "/v1/jobs/job-00000000000000b1/pause")]
+    assert fake.sent == [("pause", "job-00000000000000b1")]
     paused = in_line("job-00000000000000b1", JobState.PAUSED, name="rates")
     fake.shelves.of_line = Line(waiting=[], running=[], paused=[paused], num_waiting=0, num_running=0)
     expect(page.get_by_role("table", name="Set aside").get_by_role("link", name="rates")).to_be_visible()

@@ -51,13 +51,10 @@ def test_every_series_has_a_chart_with_best_last_and_a_table(visit: Visit, fake:
     accuracy = page.get_by_role("region", name="word accuracy", exact=True)
     expect(accuracy.locator(".summary")).to_have_text("last 0.500 · best 0.500 at step 70")
     accuracy.get_by_text("In numbers").click()
-    assert accuracy.locator(".numbers td").all_text_contents() == ["70", "0.500", "50", "0.250"]
+    expect(accuracy.locator(".numbers td")).to_have_text(["70", "0.500", "50", "0.250"])
     loss_chart(page).get_by_text("In numbers").click()
-    assert loss_chart(page).locator(".numbers tbody tr").first.locator("td").all_text_contents() == [
-        "70",
-        "2.000",
-        "1.750",
-    ]
+    first = loss_chart(page).locator(".numbers tbody tr").first
+    expect(first.locator("td")).to_have_text(["70", "2.000", "1.750"])
     fake.push("metrics", metrics_row(80, loss=1.25))
     expect(loss_chart(page).locator(".numbers tbody tr").first).to_have_text("801.250–")
 
@@ -237,14 +234,13 @@ def test_buttons_offer_what_the_state_allows_and_do_it(visit: Visit, fake: FakeV
     page = visit("/jobs/job-1/logs")
     offered = page.locator(".actions > *")
     expect(offered).to_have_text(["Pause", "Cancel", "Clone"])
-    fake.jobs = [job_record(state=JobState.PAUSED)]
+    fake.becomes = {"pause": job_record(state=JobState.PAUSED), "cancel": job_record(state=JobState.CANCELLED)}
     page.get_by_role("button", name="Pause").click()
     expect(offered).to_have_text(["Resume", "Cancel", "Clone"])
     expect(page.locator("#run-state")).to_have_text("paused")
     page.once("dialog", lambda dialog: dialog.dismiss())
     page.get_by_role("button", name="Cancel").click()
     page.once("dialog", lambda dialog: dialog.accept())
-    fake.jobs = [job_record(state=JobState.CANCELLED)]
     page.get_by_role("button", name="Cancel").click()
     expect(offered).to_have_text(["Retry", "Clone", "Delete"])
     page.once("dialog", lambda dialog: dialog.accept())
