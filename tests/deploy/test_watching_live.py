@@ -19,6 +19,9 @@ Program = Callable[[str], str]
 PATIENCE_SECONDS = 30
 
 
+_COMPLETIONS = 'unroll_http_request_duration_seconds_count{route="/v1/completions"}'
+
+
 @pytest.fixture(scope="module")
 def prometheus(
     service: Service, text: str, root: Path, program: Program, tmp_path_factory: pytest.TempPathFactory
@@ -26,11 +29,11 @@ def prometheus(
     """It has seen jobs, a sweep and completions come and go."""
     binary, folder = program("prometheus"), tmp_path_factory.mktemp("prometheus")
     with scraping(service, binary, root / "deploy" / "prometheus", folder) as prometheus:
-        _use(service, text)
+        _use(service, text, prometheus)
         yield prometheus
 
 
-def _use(service: Service, text: str) -> None:
+def _use(service: Service, text: str, prometheus: Prometheus) -> None:
     """One of everything that happens to a service."""
     dataset = service.upload(text)
     clipping = {"gradient_clip_norm": 0.1, "validate_every_steps": 20, "max_steps": None, "max_seconds": 5}
@@ -45,6 +48,8 @@ def _use(service: Service, text: str) -> None:
     for stream in (False, True, True):
         asked = {"model": short["id"], "prompt": "one", "max_tokens": 400, "stream": stream}
         assert service.api.post("/v1/completions", json=asked).status_code == 200
+        # A route's series begins with its first request; only then can it rise.
+        wait_for(lambda: prometheus.values(_COMPLETIONS), 30, lambda: _COMPLETIONS)
     wait_for(lambda: "running" not in _sweeps(service), 60, lambda: "the sweep to end")
 
 

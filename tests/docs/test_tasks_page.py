@@ -62,7 +62,7 @@ def test_lines_shown_have_the_form_of_the_file(name: str, task: str) -> None:
 def test_language_model_beats_single_letters_frequencies(of: Callable[[str], Outcome]) -> None:
     record, written = of("language_model")
     text = FILES["documentation.txt"]().decode()
-    assert record["best"]["validation_loss"] < entropy(text) - 0.8
+    assert record["best"]["validation_loss"] < entropy(text) - 0.7
     assert len(written) == 80
 
 

@@ -49,6 +49,7 @@ def test_hello_is_trained_live_and_read_from_its_own_weights(page: Page) -> None
     # Computed in the browser from the exported weights; the sampler rounds probabilities to four digits.
     expect(page.locator("#hello-check")).to_contain_text("0.0000")
     expect(page.locator("#hello-loss .series")).to_have_count(1)
+    page.locator("#sampling-model").select_option(label="h-e-l-l-o")
     expect(page.locator("#sampling-bars tr")).to_have_count(4)
     page.get_by_role("button", name="한 글자 쓰기").click()
     expect(page.locator("#hello-written")).not_to_have_text("h")

@@ -19,7 +19,13 @@ MINUTES = 180.0
 def pair() -> Iterator[Service]:
     """A service with two trainers of one thread."""
     with running(UNROLL_TRAINERS="2", OMP_NUM_THREADS="1") as service:
+        # Trials are shared out over the trainers that are free: both are to be.
+        wait_for(lambda: states(service) == ["idle", "idle"], MINUTES, lambda: str(states(service)))
         yield service
+
+
+def states(service: Service) -> list[str]:
+    return [worker["state"] for worker in service.api.get("/v1/workers").raise_for_status().json()["data"]]
 
 
 @pytest.fixture(scope="module")

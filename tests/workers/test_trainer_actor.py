@@ -20,7 +20,7 @@ def actor():
     class Process(TrainerProcess):
         def __init__(self):
             self._trainer = ThreadNamer()
-            self._running = self._place = None
+            self._running, self._place, self._can_fuse = [], None, False
 
     ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR")
     yield ray.remote(**ACTOR_OPTIONS)(Process).remote()
