@@ -118,15 +118,19 @@ class Service:
 
     def ended(self, job_id: str, seconds: float = 90) -> dict[str, Any]:
         """The record of the job once it has ended."""
-        return wait_for(lambda: self._if_ended(job_id), seconds, lambda: f"{job_id} to end: {self.job(job_id)}")
+        record: dict[str, Any] = wait_for(
+            lambda: self._if_ended(job_id), seconds, lambda: f"{job_id} to end: {self.job(job_id)}"
+        )
+        return record
 
     def stepped(self, job_id: str, step: int) -> dict[str, Any]:
         """The record of the job once it has come to `step`."""
-        return wait_for(
+        found: dict[str, Any] = wait_for(
             lambda: record if (record := self.job(job_id))["progress"]["step"] >= step else None,
             180,
             lambda: f"{job_id} to reach step {step}: {self.job(job_id)}",
         )
+        return found
 
     def _if_ended(self, job_id: str) -> dict[str, Any] | None:
         record = self.job(job_id)
