@@ -62,7 +62,7 @@ class RecurrentModule(pl.LightningModule):
         self,
         optimizer: torch.optim.Optimizer,  # noqa: ARG002  Lightning's signature
         gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,  # noqa: ARG002
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002  Lightning's signature
     ) -> None:
         """Clips the global norm (Pascanu 2013) and keeps the norm from before."""
         limit = math.inf if gradient_clip_val is None else gradient_clip_val

@@ -100,7 +100,7 @@ class Product:
         return True
 
     def _by_its_kernel(self, x_BK: Tensor) -> Tensor:
-        return _linear(x_BK, self._weight, None, "none", (), "")  # type: ignore[no-any-return]
+        return _linear(x_BK, self._weight, None, "none", (), "")  # type: ignore[no-any-return]  # torch types no operator
 
 
 def require_precision(precision: Precision, device_type: str) -> None:
@@ -128,7 +128,7 @@ def padded(num_rows: int, sizes: Sequence[int]) -> int:
 
 
 def _has_onednn(precision: Precision) -> bool:
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch types it not
         return False
     return precision == "fp32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

@@ -171,7 +171,7 @@ class Batch:
 def _recorded(advance: Callable[[], None], parts_PBH: Tensor) -> Callable[[], None]:
     """`advance` as a CUDA graph. Recording runs nothing, but what comes before it does: the states are put back."""
     before_PBH = parts_PBH.clone()
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch types it not
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         advance()

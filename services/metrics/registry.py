@@ -21,7 +21,7 @@ from services.metrics.declared import Metric
 from services.metrics.everywhere import BUILD_INFO
 
 # A `_created` beside each counter and bucket would double the series, and nobody asks for it.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types it not
 
 Labels = tuple[str, ...]
 

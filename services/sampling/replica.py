@@ -153,7 +153,7 @@ class Answer:
 
     def close(self) -> None:
         if not self._has_ended:
-            self._response.cancel()  # type: ignore[no-untyped-call]
+            self._response.cancel()  # type: ignore[no-untyped-call]  # Ray types it not
 
     async def _next(self) -> Any:
         """What comes next, None at the end; looks now and then whether there is still anybody to send it."""

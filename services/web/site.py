@@ -162,7 +162,7 @@ class Site:
 
     def owns(self, path: str) -> bool:
         """Whether a page answers `path`, which then sends strangers to the login itself."""
-        return any(route.path_regex.match(path) for route in self.router.routes)  # type: ignore[attr-defined]
+        return any(route.path_regex.match(path) for route in self.router.routes)  # type: ignore[attr-defined]  # all are Routes
 
 
 def _next(request: Request) -> str:

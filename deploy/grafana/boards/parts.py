@@ -96,7 +96,7 @@ def board(
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .link(
             dashboard.DashboardLink("Unroll")
-            .type("dashboards")  # type: ignore[arg-type]
+            .type("dashboards")  # type: ignore[arg-type]  # its enum, by value
             .tags(["unroll"])
             .include_vars(True)
             .keep_time(True)
@@ -157,7 +157,7 @@ def _stat(panel: Stat) -> stat.Panel:
         .thresholds(_thresholds(panel))
         .with_target(*_targets([panel.query]))
     )
-    return drawn.text_mode("name") if panel.shows_name else drawn  # type: ignore[arg-type]
+    return drawn.text_mode("name") if panel.shows_name else drawn  # type: ignore[arg-type]  # its enum, by value
 
 
 def _thresholds(panel: Stat) -> dashboard.ThresholdsConfig:
@@ -186,7 +186,7 @@ def _lines(panel: Lines) -> timeseries.Panel:
         )
     )
     if panel.is_log:
-        drawn.scale_distribution(common.ScaleDistributionConfig().type("log").log(10))  # type: ignore[arg-type]
+        drawn.scale_distribution(common.ScaleDistributionConfig().type("log").log(10))  # type: ignore[arg-type]  # its enum, by value
     else:
         drawn.min(0)
     if panel.most is not None:
