@@ -1,6 +1,7 @@
 // The log of a run, as it grows: its newest lines are asked for whenever something happens. Search hides, never forgets.
 
 import { byId, element } from "./dom.js";
+import { oneAtATime } from "./one_at_a_time.js";
 import { run } from "./run.js";
 import { count } from "./text.js";
 
@@ -12,22 +13,9 @@ class Log {
     this.pane = byId("log");
     this.form = byId("log-view");
     this.lines = 0;
-    this.isAsking = false;
-    this.isStale = false;
+    this.refresh = oneAtATime(() => this.ask(), AT_MOST_EVERY_MILLISECONDS);
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.form.addEventListener("input", () => this.search());
-  }
-
-  async refresh() {
-    this.isStale = true;
-    if (this.isAsking) return;
-    this.isAsking = true;
-    while (this.isStale) {
-      this.isStale = false;
-      await this.ask();
-      await new Promise((later) => setTimeout(later, AT_MOST_EVERY_MILLISECONDS));
-    }
-    this.isAsking = false;
   }
 
   async ask() {

@@ -3,6 +3,7 @@
 
 import { send, sentence } from "./api.js";
 import { Pushed } from "./events.js";
+import { oneAtATime } from "./one_at_a_time.js";
 import { toast } from "./toasts.js";
 
 const AT_MOST_EVERY_MILLISECONDS = 1000;
@@ -14,8 +15,7 @@ const picked = () => rows(list()).filter((row) => row.querySelector(".pick input
 
 class RunList {
   constructor() {
-    this.isAsking = false;
-    this.isStale = false;
+    this.refresh = oneAtATime(() => this.ask(), AT_MOST_EVERY_MILLISECONDS);
     this.source = new Pushed(() => this.changesUrl(), {
       types: ["changed"],
       onEvent: () => this.refresh(),
@@ -32,19 +32,6 @@ class RunList {
   changesUrl() {
     const going = rows(list()).filter((row) => !("ended" in row.dataset));
     return `/parts/runs/changes?jobs=${going.map((row) => encodeURIComponent(row.dataset.job)).join(",")}`;
-  }
-
-  /** One request at a time, at most one a second; what happens meanwhile is in the next. */
-  async refresh() {
-    this.isStale = true;
-    if (this.isAsking) return;
-    this.isAsking = true;
-    while (this.isStale) {
-      this.isStale = false;
-      await this.ask();
-      await new Promise((later) => setTimeout(later, AT_MOST_EVERY_MILLISECONDS));
-    }
-    this.isAsking = false;
   }
 
   async ask() {
