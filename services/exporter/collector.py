@@ -106,8 +106,8 @@ def _training(snapshot: QueueSnapshot) -> Iterator[Family]:
 
 def _redis(state: RedisState | None) -> Iterator[Family]:
     if state is not None:
-        yield _one(declared.REDIS_MEMORY_USED, state.memory_used_bytes)
-        yield _one(declared.REDIS_MEMORY_MAX, state.memory_max_bytes)
+        yield _one(declared.REDIS_MEMORY_USED, state.memory.used)
+        yield _one(declared.REDIS_MEMORY_MAX, state.memory.most)
         yield _one(declared.REDIS_AOF_OK, int(state.is_append_only_file_ok))
         yield _one(declared.REDIS_CLIENTS, state.clients)
         yield _one(declared.REDIS_COMMANDS, state.commands_total)

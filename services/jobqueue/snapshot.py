@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 
 from services.jobqueue import histograms, keys
 from services.jobqueue.drain import SERVICE
+from services.jobqueue.memory import Memory
 from services.jobqueue.scripts import RedisScripts
 from services.metrics.declared import Metric
 from services.metrics.registry import HistogramTotals
@@ -32,8 +33,7 @@ class RunningJob(NamedTuple):
 class RedisState(NamedTuple):
     """What Redis says of itself."""
 
-    memory_used_bytes: int
-    memory_max_bytes: int
+    memory: Memory
     is_append_only_file_ok: bool
     clients: int
     commands_total: int
@@ -122,8 +122,7 @@ def _redis_state(redis: Any) -> RedisState | None:
     except ResponseError:  # a service that sells Redis may forbid it
         return None
     return RedisState(
-        memory_used_bytes=told["used_memory"],
-        memory_max_bytes=told.get("maxmemory") or told.get("total_system_memory", 0),
+        memory=Memory.read(told),
         is_append_only_file_ok=told.get("aof_last_write_status", "ok") == "ok",
         clients=told["connected_clients"],
         commands_total=told["total_commands_processed"],

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from rnncore.spec import JobSpec
 from services.jobqueue.records import JobRecord
-from services.web.site import HERE, Site, Visitor
+from services.web.site import Site, Visitor
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 _TABS = ("overview", "charts", "samples", "inside", "logs", "system", "config", "events")
@@ -25,8 +25,6 @@ _FLAGS = (
 
 def add(site: Site) -> None:
     """`/jobs/{id}`, the overview; `/jobs/{id}/{tab}`; `/parts/jobs/{id}/{part}`, pieces of it that change."""
-    # The inside of a network is a room of its own; its tab is there once its template is.
-    tabs = tuple(tab for tab in _TABS if tab != "inside" or (HERE / "templates" / "inside.html").exists())
 
     def found(request: Request, visitor: Visitor) -> JobRecord | None:
         job_id = request.path_params["job_id"]
@@ -38,13 +36,13 @@ def add(site: Site) -> None:
         return {"job": job, "datasets": names}
 
     def run(request: Request, visitor: Visitor) -> Response:
-        tab, job = request.path_params.get("tab", tabs[0]), found(request, visitor)
+        tab, job = request.path_params.get("tab", _TABS[0]), found(request, visitor)
         if job is None:
             return site.not_found(visitor, f"run {request.path_params['job_id']}")
-        if tab not in tabs:
+        if tab not in _TABS:
             return site.not_found(visitor, f"tab {tab} of a run")
         more = _OF_TAB[tab](site, visitor, job) if tab in _OF_TAB else {}
-        return site.render(f"run_{tab}.html", visitor, tab=tab, tabs=tabs, **shown(job), **more)
+        return site.render(f"run_{tab}.html", visitor, tab=tab, tabs=_TABS, **shown(job), **more)
 
     def part(request: Request, visitor: Visitor) -> Response:
         name, job = request.path_params["part"], found(request, visitor)

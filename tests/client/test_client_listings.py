@@ -65,6 +65,25 @@ def test_one_job_is_shown_with_its_whole_spec(server, unroll_command):
         assert line in lines
 
 
+FIRST = {"step": 100, "bits_per_character": 3.5, "samples": [{"prompt": "a", "text": "b\n\x1b[2Jc"}]}
+LAST = {"step": 200, "samples": [{"prompt": "a", "text": "bc"}, {"prompt": "d", "text": "ef"}]}
+
+
+def test_samples_are_what_it_wrote_at_each_checkpoint_or_at_the_last(server, unroll_command):
+    server.on("GET", f"/v1/jobs/{JOB}/samples", listed(FIRST, LAST))
+    first = ["step 100, 3.500 bits per character", "  | ab", r"  | \x1b[2Jc"]
+    last = ["step 200", "  | abc", "  | def"]
+    assert unroll_command("samples", JOB).stdout.splitlines() == first + last
+    assert unroll_command("samples", JOB, "--latest").stdout.splitlines() == last
+    assert json.loads(unroll_command("samples", JOB, "--json").stdout) == [FIRST, LAST]
+
+
+def test_job_that_has_written_nothing_says_so_beside_the_empty_answer(server, unroll_command):
+    server.on("GET", f"/v1/jobs/{JOB}/samples", listed())
+    shown = unroll_command("samples", JOB)
+    assert (shown.stdout, shown.stderr) == ("", f"{JOB} has written nothing yet\n")
+
+
 def test_keys_are_made_shown_once_and_revoked(server, unroll_command):
     made = {"id": "key-1", "tenant": "lab", "scopes": ["read"], "created_at": 1.7e9, "key": "unroll-text"}
     server.on("POST", "/v1/keys", answer(made))

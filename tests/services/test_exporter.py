@@ -23,6 +23,7 @@ from services.exporter.http import HttpMetrics
 from services.exporter.storage import StorageCollector
 from services.faults import TABLE
 from services.jobqueue.histograms import KEPT
+from services.jobqueue.memory import Memory
 from services.jobqueue.records import JobState
 from services.jobqueue.snapshot import QueueSnapshot, RedisState, RunningJob
 from services.metrics import METRICS, queue
@@ -56,7 +57,7 @@ SNAPSHOT = QueueSnapshot(
     sweeps_running=2,
     stored_bytes=7_000,
     webhooks_waiting=1,
-    redis=RedisState(1_000, 4_000, False, 17, 90_000),
+    redis=RedisState(Memory(1_000, 4_000), False, 17, 90_000),
     is_drained=True,
 )
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

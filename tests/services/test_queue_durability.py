@@ -19,6 +19,7 @@ from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import JobState
 from services.jobqueue.scripts import RedisScripts
 from services.settings import Settings
+from tests.conftest import SECRET
 
 
 def settings(tmp_path: Path, **changes: str) -> Settings:
@@ -85,6 +86,29 @@ def test_submit_to_a_full_redis_is_overloaded_and_keeps_nothing(queue: JobQueue,
         with pytest.raises(Overloaded):
             queue.put_dataset(make_dataset("ds-" + "c" * 32), "blob")
     assert contents(scripts) == before
+
+
+def test_beyond_four_fifths_of_the_memory_nothing_new_is_taken_and_what_runs_goes_on(
+    queue: JobQueue, scripts: RedisScripts
+) -> None:
+    submit(queue)
+    held = claims.claim(scripts, lease_seconds=LEASE_SECONDS)
+    assert held is not None
+    running = ClaimedJob(scripts, held, lease_seconds=LEASE_SECONDS)
+    used = scripts.redis.info("memory")["used_memory"]
+    before = contents(scripts)
+    unaware = RedisScripts(scripts.url, SECRET.encode())  # of what was free when the first job came
+    nearly_full = JobQueue(unaware)
+    with configured(scripts, "maxmemory", str(int(used / 0.85))):
+        with pytest.raises(Overloaded, match="beyond 80 % nothing new is taken"):
+            submit(nearly_full)
+        with pytest.raises(Overloaded, match="beyond 80 %"):
+            nearly_full.put_dataset(make_dataset("ds-" + "c" * 32), "blob")
+        assert contents(scripts) == before
+        running.write(fields={"progress": {"step": 3}})
+    with configured(scripts, "maxmemory", str(int(used / 0.7))):
+        assert submit(nearly_full).state == JobState.QUEUED
+    unaware.close()
 
 
 def test_running_jobs_go_on_and_end_while_redis_is_full(queue: JobQueue, scripts: RedisScripts) -> None:

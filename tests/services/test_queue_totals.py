@@ -208,7 +208,7 @@ def test_snapshot_tells_seats_workers_bytes_and_redis(queue: JobQueue, scripts: 
     assert (found.seats, found.workers_at_work, found.stored_bytes - 11_000) == ({"cpu": 3, "gpu": 0}, 1, 7)
     assert found.redis is not None
     assert found.redis.is_append_only_file_ok
-    assert 0 < found.redis.memory_used_bytes < found.redis.memory_max_bytes == 1 << 30
+    assert 0 < found.redis.memory.used < found.redis.memory.most == 1 << 30
     assert found.redis.clients >= 1
     assert found.redis.commands_total > 10
 

@@ -9,7 +9,7 @@ from fake_v1 import DATASET, FakeV1, job_record, metrics_row, refusal
 from playwright.sync_api import Page, expect
 
 from rnncore.spec import JobSpec
-from services.jobqueue.records import Checkpoint, JobError, JobState, Placement, QueuePlace
+from services.jobqueue.records import Checkpoint, JobError, JobState, Placement, QueuePlace, TrialOf
 
 pytestmark = pytest.mark.system
 
@@ -196,10 +196,23 @@ def test_config_shows_every_field_what_was_set_and_how_to_ask_again(visit: Visit
     assert JobSpec.model_validate_json(page.locator("#json").inner_text()) == spec
 
 
+def test_trial_leads_to_its_sweep_and_says_why_it_was_stopped(visit: Visit, fake: FakeV1) -> None:
+    fake.jobs = [job_record(trial=TrialOf(sweep="sweep-1", number=4, stopped_early="halving"))]
+    page = visit("/jobs/job-1")
+    expect(page.get_by_text("Trial 4 of sweep-1, stopped early: halving.")).to_be_visible()
+    assert page.get_by_role("link", name="sweep-1").get_attribute("href") == "/sweeps/sweep-1"
+
+
 def test_system_shows_placement_and_checkpoints_to_download(visit: Visit, fake: FakeV1) -> None:
-    fake.jobs = [job_record(placement=Placement(start="warm", node="n", pid=7, device="H100", threads=3), attempt=2)]
+    fake.jobs = [
+        job_record(
+            placement=Placement(start="warm", node="n", pid=7, device="H100", threads=3, fused_with=("job-2", "job-3")),
+            attempt=2,
+        )
+    ]
     page = visit("/jobs/job-1/system")
     expect(page.get_by_text("None yet; the first comes at step 500")).to_be_visible()
+    assert page.get_by_role("link", name="job-2").get_attribute("href") == "/jobs/job-2"
     fields = {
         "job": "job-1",
         "epoch": 1,

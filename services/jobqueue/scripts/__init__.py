@@ -18,9 +18,12 @@ from redis.retry import Retry
 from rnncore.errors import Overloaded, SchemaMismatch, Unavailable
 from services.jobqueue.histograms import lua_bounds
 from services.jobqueue.keys import SCHEMA_VERSION
+from services.jobqueue.memory import MemoryReserve
 
 # Longer than any blocking read, or redis-py gives up on an answer that is merely waited for.
 SOCKET_SECONDS = 30
+# What makes Redis hold more for good. Refused while it is nearly full; what runs may still report and end.
+_ADDING = {"submit", "create_sweep", "put_dataset"}
 
 
 class RedisScripts:
@@ -36,10 +39,16 @@ class RedisScripts:
             socket_connect_timeout=5,
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 3),
         )
+        self._reserve = MemoryReserve(self.redis)
 
     def run(self, name: str, *arguments: str | int | float) -> Any:
-        """Runs script `name`. A lost reply makes it run again, which each script allows for."""
+        """Runs script `name`. A lost reply makes it run again, which each script allows for.
+
+        Raises Overloaded for one that adds while more than 80 % of Redis' memory is in use.
+        """
         with self.faults():
+            if name in _ADDING:
+                self._reserve.check()
             return self._scripts[name](args=list(arguments))
 
     def check_schema(self) -> None:

@@ -1,4 +1,4 @@
-"""`jobs [show|delete]`, `logs`, `cancel`, `pause`, `resume`: looks at jobs, steers them. Knows no live view."""
+"""`jobs [show|delete]`, `logs`, `samples`, `cancel`, `pause`, `resume`: looks at jobs, steers them. No live view."""
 
 import time
 from collections.abc import Callable
@@ -42,6 +42,8 @@ def register(app: typer.Typer) -> None:
     add_command(family, "delete", delete, examples=("unroll jobs delete job-7c1e...",))
     logs_examples = ("unroll logs job-7c1e...", "unroll logs job-7c1e... --follow")
     add_command(app, "logs", logs, panel=JOBS, examples=logs_examples)
+    samples_examples = ("unroll samples job-7c1e...", "unroll samples job-7c1e... --latest")
+    add_command(app, "samples", samples, panel=JOBS, examples=samples_examples)
     add_command(app, "cancel", cancel, panel=JOBS, examples=("unroll cancel job-7c1e...",))
     add_command(app, "pause", pause, panel=JOBS, examples=("unroll pause job-7c1e...",))
     add_command(app, "resume", resume, panel=JOBS, examples=("unroll resume job-7c1e...",))
@@ -111,6 +113,31 @@ def logs(
                     seen = _print_new(seen, client.jobs.logs(job), show)
                     fetched = time.monotonic()
         _print_new(seen, client.jobs.logs(job), show)
+
+
+def samples(
+    job: JobId,
+    latest: Annotated[bool, typer.Option("--latest", help="What it wrote at its last checkpoint alone.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a job wrote at its checkpoints.
+
+    Oldest first; those of deleted checkpoints are kept.
+    """
+    with unroll.Client() as client:
+        found = list(client.jobs.samples(job))
+    found = found[-1:] if latest else found
+    if as_json:
+        print_json([dump(one) for one in found])
+        return
+    for one in found:
+        score = "" if one.bits_per_character is None else f", {number(one.bits_per_character)} bits per character"
+        typer.echo(f"step {one.step}{score}")
+        for sample in one.samples:
+            for line in visible(f"{sample.get('prompt', '')}{sample.get('text', '')}").split("\n"):
+                typer.echo(f"  | {line}")
+    if not found:
+        note(f"{job} has written nothing yet")
 
 
 def cancel(job: JobId, as_json: AsJson = False) -> None:
