@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from services.jobqueue.records import QueuePlace
@@ -28,7 +29,8 @@ def _eta_seconds(answer: Mapping[str, Any], place: Mapping[str, Any], tenant: st
     """Seconds until the job starts if all jobs take as long as those before took; None where nothing is known.
 
     W workers end their present jobs after r_1 <= ... <= r_W seconds and take the next in turn, each for a mean duration
-    d: number n of the queue starts after r_((n-1) mod W + 1) + d * floor((n-1) / W).
+    d: number n of the queue starts after r_((n-1) mod W + 1) + d * floor((n-1) / W). A gang ends on all of its workers
+    at once; one that waits takes the place of its last worker.
     """
     if place["reason"] in ("cluster_grows", "no_such_worker", "drained"):
         return None
@@ -37,18 +39,18 @@ def _eta_seconds(answer: Mapping[str, Any], place: Mapping[str, Any], tenant: st
     durations: Mapping[str, float] = answer["durations"] or {}
     mean = durations.get(f"tenant:{tenant}", durations.get("all"))
     held_back = place["reason"] == "quota"
-    workers: dict[str, float] = {}
+    held: dict[str, list[float]] = {}  # by job, or by group: a worker that trains several is free after the last
     for job in answer["running"] or []:
-        if not held_back or job["tenant"] == tenant:  # a worker that trains several is free once the last has ended
-            remaining = _remaining(job, answer["present"], mean)
-            workers[job["worker"]] = max(remaining, workers.get(job["worker"], 0.0))
-    ends = sorted(workers.values())
+        if not held_back or job["tenant"] == tenant:
+            last = max([_remaining(job, answer["present"], mean), *held.get(job["held_by"], [])])
+            held[job["held_by"]] = [last] * job["workers"]
+    ends = sorted(chain.from_iterable(held.values()))
     capacity = answer["capacity"] or {}
     if not held_back:
         ends = [0.0] * max(0, int(capacity.get("cpu", 0) + capacity.get("gpu", 0)) - len(ends)) + ends
     if not ends:
         return None
-    number: int = place["own_position" if held_back else "position"]
+    number: int = place["own_position" if held_back else "position"] + place.get("least", 1) - 1
     rounds, turn = divmod(number - 1, len(ends))
     if mean is None and (rounds or ends[turn] == _UNKNOWN):
         return None

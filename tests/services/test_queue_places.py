@@ -83,6 +83,22 @@ def test_eta_is_learned_from_what_jobs_took(queue: JobQueue, scripts: RedisScrip
     assert place(queue, second).eta_seconds == pytest.approx(7, abs=2)
 
 
+def test_gang_holds_all_of_its_workers_and_waits_for_the_last_that_it_needs(
+    queue: JobQueue, scripts: RedisScripts
+) -> None:
+    publish(scripts, 3)
+    for workers, left in (2, 50.0), (1, 20.0):
+        submit(queue, resources={"num_workers": workers, "gpus_per_worker": 0})
+        held = claims.claim(scripts, lease_seconds=LEASE_SECONDS, free=Seats(workers, 0))
+        assert held is not None
+        running = ClaimedJob(scripts, held, lease_seconds=LEASE_SECONDS)
+        running.write(fields={"progress": {"eta_seconds": left}})
+    first = submit(queue)
+    assert place(queue, first).eta_seconds == 20
+    queue.cancel(TENANT, first.id)
+    assert place(queue, submit(queue, resources={"num_workers": 2, "gpus_per_worker": 0})).eta_seconds == 50
+
+
 def test_mean_follows_what_jobs_take_now(queue: JobQueue, scripts: RedisScripts) -> None:
     for seconds in [10] * 3 + [1000] * 20:
         submit(queue)

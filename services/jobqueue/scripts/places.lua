@@ -1,5 +1,5 @@
 -- ARGV: ids of queued jobs. Answers JSON: where each stands, and what is known of how fast the queue moves.
--- A place: {position, own_position, reason, blocked_by, due (ms, in backoff)}; position 1 is next of all tenants.
+-- A place: {position, own_position, least (workers), reason, blocked_by, due (ms, in backoff)}; position 1 is next of all tenants.
 local NAMED = 10
 local tenants = redis.call('ZRANGE', P .. 'tenants', 0, -1, 'WITHSCORES')
 local reserved, all = redis.call('HGETALL', P .. 'reserved'), all_seats()
@@ -39,6 +39,7 @@ for _, id in ipairs(ARGV) do
   if rank then
     local line, job = lines[tenant], wants(id)
     local least = job.sizes[#job.sizes]
+    place.least = least
     place.own_position = rank + 1
     place.position = rank + 1 + ahead(tenant, line.start + rank / (line.limits.weight or 1))
     local allowed = allowed_seats(job, least, tenant, line.limits)
@@ -80,8 +81,9 @@ end
 
 local running = {}
 for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', 0, 999)) do
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'claimed_at', 'progress', 'group')
-  table.insert(running, {tenant = job[1], claimed_at = tonumber(job[2]), progress = job[3] or '', worker = job[4] or id})
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'tenant', 'claimed_at', 'progress', 'workers', 'group')
+  table.insert(running, {tenant = job[1], claimed_at = tonumber(job[2]), progress = job[3] or '',
+    workers = tonumber(job[4] or 1), held_by = job[5] or id})
 end
 local function pairs_of(key)
   local flat, named = redis.call('HGETALL', P .. key), {}
