@@ -60,7 +60,7 @@ def specs(queue: JobQueue) -> dict[str, JobSpec]:
     for number in range(TENANTS):
         tenant, dataset = f"tenant-{number}", f"ds-{number:032}"
         fields = {"kind": "text", "created_at": 0, "num_bytes": 7, "sha256": "5" * 64, "summary": summary}
-        queue.put_dataset(Dataset(id=dataset, tenant=tenant, **fields), "blob")
+        queue.datasets.put(Dataset(id=dataset, tenant=tenant, **fields), "blob")
         made[tenant] = JobSpec.model_validate({"dataset": dataset})
     return made
 

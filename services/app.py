@@ -255,7 +255,7 @@ def _pages(rooms: Rooms, listing: JobListing, shelves: Shelves) -> Site:
             changes=lambda tenant, ids: rooms.events.changes(tenant, ids, wait_seconds=_CHANGES_SECONDS),
             get_job=get_job,
             checkpoints=rooms.queue.checkpoints,
-            datasets=lambda tenant: rooms.queue.datasets(tenant, limit=_DATASETS_ON_PAGE)[0],
+            datasets=lambda tenant: rooms.queue.datasets.list(tenant, limit=_DATASETS_ON_PAGE)[0],
             shelves=shelves,
         )
     )

@@ -66,10 +66,10 @@ def load_inputs(
 
 def _load_data(spec: JobSpec, tenant: str, queue: JobQueue, storage: Storage, start: Snapshot | None) -> Data:
     """As the model that is started from reads them, where there is one."""
-    dataset, blob = queue.dataset(tenant, spec.dataset)
+    dataset, blob = queue.datasets.get(tenant, spec.dataset)
     validation_summary, validation_blob = None, None
     if spec.validation_dataset:
-        validation, validation_blob = queue.dataset(tenant, spec.validation_dataset)
+        validation, validation_blob = queue.datasets.get(tenant, spec.validation_dataset)
         validation_summary = validation.summary
     known = start.manifest.encoding if start else None
     plan = make_plan(spec, dataset.summary, validation_summary, known)

@@ -102,14 +102,14 @@ async def upload_dataset(
 @router.get("", responses=errors(404))
 def list_datasets(rooms: InRooms, tenant: Tenant, limit: Limit = 20, after: After = None) -> Page[DatasetAnswer]:
     """Data sets, newest first."""
-    found, has_more = rooms.queue.datasets(tenant, limit=limit, after=after)
+    found, has_more = rooms.queue.datasets.list(tenant, limit=limit, after=after)
     return page([described(dataset) for dataset in found], has_more, [dataset.id for dataset in found])
 
 
 @router.get("/{dataset_id}", responses=errors(404))
 def get_dataset(dataset_id: str, rooms: InRooms, tenant: Tenant) -> DatasetAnswer:
     """One data set."""
-    return described(rooms.queue.dataset(tenant, dataset_id)[0])
+    return described(rooms.queue.datasets.get(tenant, dataset_id)[0])
 
 
 @router.get(
@@ -119,14 +119,14 @@ def get_dataset(dataset_id: str, rooms: InRooms, tenant: Tenant) -> DatasetAnswe
 )
 def get_content(dataset_id: str, rooms: InRooms, tenant: Tenant) -> StreamingResponse:
     """The bytes as they were uploaded."""
-    _, blob = rooms.queue.dataset(tenant, dataset_id)
+    _, blob = rooms.queue.datasets.get(tenant, dataset_id)
     return StreamingResponse(rooms.storage.read_pieces(blob), media_type="application/octet-stream")
 
 
 @router.get("/{dataset_id}/preview", responses=errors(404))
 def get_preview(dataset_id: str, rooms: InRooms, tenant: Tenant) -> Preview:
     """The beginning of the file; bytes that are not UTF-8 appear as U+FFFD."""
-    _, blob = rooms.queue.dataset(tenant, dataset_id)
+    _, blob = rooms.queue.datasets.get(tenant, dataset_id)
     first = rooms.storage.get(blob, most_bytes=_PREVIEW_BYTES)
     return Preview(text=first.decode("utf-8", "replace").rstrip("\N{REPLACEMENT CHARACTER}"))
 
@@ -134,7 +134,7 @@ def get_preview(dataset_id: str, rooms: InRooms, tenant: Tenant) -> Preview:
 @router.delete("/{dataset_id}", responses=errors(404, 409))
 def delete_dataset(dataset_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
     """Deletes a data set that no unfinished job reads."""
-    rooms.storage.discard(rooms.queue.delete_dataset(tenant, dataset_id))
+    rooms.storage.discard(rooms.queue.datasets.delete(tenant, dataset_id))
     return Deleted(id=dataset_id, object="dataset")
 
 

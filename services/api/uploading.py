@@ -63,7 +63,7 @@ async def store(
         await run_in_threadpool(upload.abort, error)
         raise
     try:
-        kept, kept_blob = await run_in_threadpool(rooms.queue.put_dataset, made, blob)
+        kept, kept_blob = await run_in_threadpool(rooms.queue.datasets.put, made, blob)
     # For certain not registered; after any other failure it may be, so its blob has to stay.
     except (Overloaded, StorageQuotaExceeded):
         await run_in_threadpool(rooms.storage.discard, blob)

@@ -1,21 +1,23 @@
-"""JobQueue: every change to a job or a data set, each one script. Knows no HTTP, no Ray, no file.
+"""JobQueue: every change to a job, each one script. Knows no HTTP, no Ray, no file.
 
 The claim and what a trainer may write with it are in `claims.py`; both speak to the scripts through `RedisScripts`.
 """
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-from rnncore.errors import Conflict, FinalConflict, NotFound, QuotaExceeded, StorageQuotaExceeded
+from rnncore.errors import Conflict, FinalConflict, NotFound, QuotaExceeded
 from rnncore.spec import JobSpec
 from services.jobqueue import keys
 from services.jobqueue.aliases import Aliases
+from services.jobqueue.datasets import Datasets
+from services.jobqueue.index import pages
+from services.jobqueue.parsing import event_of, job_of, seconds_of
 from services.jobqueue.records import (
     Capacity,
     Checkpoint,
-    Dataset,
     Event,
     JobError,
     JobRecord,
@@ -23,23 +25,23 @@ from services.jobqueue.records import (
     NewTrial,
     QueuePlace,
     Seats,
-    TrialOf,
 )
 from services.jobqueue.scripts import RedisScripts
+from services.jobqueue.tenants import storage_quota
 from services.jobqueue.waiting import queue_places
 
-_PAGE = 100
 _QUOTA_SECONDS = 30
 _ALTERED = JobError(type="envelope", message="the record of this job was altered outside the service; it was not run")
 
 
 class JobQueue:
-    """Jobs and data sets of all tenants. Every method raises Unavailable while Redis does not answer."""
+    """Jobs of all tenants, their data sets and aliases. Every method raises Unavailable while Redis does not answer."""
 
     def __init__(self, scripts: RedisScripts, *, idempotency_seconds: int = 86_400) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
         self.aliases = Aliases(scripts)
+        self.datasets = Datasets(scripts)
         self._idempotency_seconds = idempotency_seconds
 
     def ping(self) -> None:
@@ -129,7 +131,7 @@ class JobQueue:
     ) -> tuple[list[JobRecord], bool]:
         """Jobs of `tenant`, newest first, those behind job `after`; and whether there are more."""
         found: list[JobRecord] = []
-        for page in self._pages(keys.jobs(tenant), after, "after"):
+        for page in pages(self._scripts, keys.jobs(tenant), after, "after"):
             for record in self.records(tenant, page):
                 pairs = record.spec.metadata if record.spec else {}
                 if (state and record.state != state) or (metadata and not metadata.items() <= pairs.items()):
@@ -152,7 +154,7 @@ class JobQueue:
             for key in self._redis.scan_iter(match=keys.aliases("*"), count=1000):
                 found |= {alias.job for alias in self.aliases.list(keys.tenant_of_aliases(key))}
             for key in self._redis.scan_iter(match=keys.jobs("*"), count=1000):
-                for page in self._pages(key, None, ""):
+                for page in pages(self._scripts, key, None, ""):
                     for raw, ended in self._hmget_all(page, "spec", "finished_at"):
                         if raw and not ended:
                             found |= _sources_in(raw)
@@ -241,65 +243,6 @@ class JobQueue:
                 raw = self._redis.xrange(key, min=behind if after else "-", count=limit + 1)
         return [event_of(event_id, fields) for event_id, fields in raw[:limit]], len(raw) > limit
 
-    def put_dataset(self, dataset: Dataset, blob: str) -> tuple[Dataset, str]:
-        """Registers `dataset`, or answers the equal one that is there already, with the blob that is kept.
-
-        Raises StorageQuotaExceeded if the tenant may not store so much more.
-        """
-        record = json.dumps({"dataset": dataset.model_dump(mode="json", exclude={"uses"}), "blob": blob})
-        answer, *detail = self._scripts.run("put_dataset", dataset.id, dataset.tenant, record, dataset.num_bytes)
-        if answer == "storage":
-            raise storage_quota(dataset.tenant, dataset.num_bytes, *map(int, detail))
-        kept = json.loads(detail[0])
-        return Dataset.model_validate(kept["dataset"]), kept["blob"]
-
-    def dataset(self, tenant: str, dataset_id: str, *, param: str = "dataset_id") -> tuple[Dataset, str]:
-        """One data set and its blob. Raises NotFound naming `param`."""
-        with self._scripts.faults():
-            owner, uses, raw = self._redis.hmget(keys.dataset(dataset_id), "tenant", "uses", "record")
-        if owner != tenant:
-            raise NotFound(f"no data set {dataset_id}; list yours at GET /v1/datasets", param=param)
-        kept = json.loads(raw)
-        return Dataset.model_validate(kept["dataset"] | {"uses": int(uses)}), kept["blob"]
-
-    def datasets(
-        self, tenant: str, *, limit: int = 20, after: str | None = None, oldest_first: bool = False
-    ) -> tuple[list[Dataset], bool]:
-        """Data sets of `tenant` behind `after`; and whether there are more."""
-        found: list[Dataset] = []
-        for page in self._pages(keys.datasets(tenant), after, "after", oldest_first=oldest_first):
-            for dataset_id in page:
-                if len(found) == limit:
-                    return found, True
-                try:
-                    found.append(self.dataset(tenant, dataset_id)[0])
-                except NotFound:  # deleted since it was listed
-                    continue
-        return found, False
-
-    def delete_dataset(self, tenant: str, dataset_id: str, *, param: str = "dataset_id") -> str:
-        """Forgets a data set that no unfinished job reads; answers the blob that may go. Raises Conflict otherwise."""
-        answer, *detail = self._scripts.run("delete_dataset", dataset_id, tenant)
-        if answer == "missing":
-            raise NotFound(f"no data set {dataset_id}; list yours at GET /v1/datasets", param=param)
-        if answer == "in_use":
-            raise Conflict(f"{dataset_id} is read by {detail[0]} unfinished jobs; cancel them first", param=param)
-        blob: str = json.loads(detail[0])["blob"]
-        return blob
-
-    def _pages(self, index: str, after: str | None, param: str, *, oldest_first: bool = False) -> Iterator[list[str]]:
-        """Members of an index behind `after`, highest score first or last."""
-        start = 0
-        with self._scripts.faults():
-            if after is not None:
-                rank = self._redis.zrank(index, after) if oldest_first else self._redis.zrevrank(index, after)
-                if rank is None:
-                    raise NotFound(f"no object {after} to list behind", param=param)
-                start = rank + 1
-            while page := self._redis.zrange(index, start, start + _PAGE - 1, desc=not oldest_first):
-                yield page
-                start += len(page)
-
     def records(self, tenant: str, ids: Sequence[str]) -> list[JobRecord]:
         """The jobs of `ids` that are there and this tenant's, in two round trips."""
         with self._scripts.faults(), self._redis.pipeline(transaction=False) as asked:
@@ -317,12 +260,12 @@ class JobQueue:
         """The record behind a job's hash. One that is not what the service wrote is set aside and shown as failed."""
         try:
             if self._scripts.is_signed(fields["signature"], fields["id"], fields["tenant"], fields["spec"]):
-                return _record(fields, place)
+                return job_of(fields, place)
         except (KeyError, ValueError):
             pass
         job_id = fields.get("id", "")
         self._scripts.run("set_aside", job_id)
-        times = {name: _seconds(fields.get(name)) for name in ("created_at", "started_at", "finished_at")}
+        times = {name: seconds_of(fields.get(name)) for name in ("created_at", "started_at", "finished_at")}
         created_at = times.pop("created_at") or 0.0
         return JobRecord(
             id=job_id,
@@ -335,49 +278,10 @@ class JobQueue:
         )
 
 
-def storage_quota(tenant: str, coming: int, stored: int, most: int) -> StorageQuotaExceeded:
-    """`coming` bytes more than the `stored` ones are more than `most`."""
-    more = f" and sends {coming} more" if coming else ""
-    return StorageQuotaExceeded(
-        f"tenant {tenant} has {stored} bytes in storage{more}, it may have {most}; delete ended jobs or data sets"
-    )
-
-
 def _still_needed(job_id: str, answer: str, by: str) -> str:
     if answer == "alias":
         return f"the alias {by} names a model of {job_id}; delete it, or let it name another, first"
     return f"{by} starts from {job_id} and has not ended; cancel it first"
-
-
-def event_of(event_id: str, fields: dict[str, str]) -> Event:
-    """The event behind one entry of a job's stream."""
-    created_at = int(event_id.split("-")[0]) / 1000
-    return Event.model_validate(
-        {"id": event_id, "type": fields["type"], "created_at": created_at, "data": json.loads(fields["data"])}
-    )
-
-
-def _record(fields: Mapping[str, str], place: QueuePlace | None) -> JobRecord:
-    parts = {
-        name: json.loads(fields[name])
-        for name in ("spec", "progress", "last", "best", "error", "placement", "warnings")
-        if fields.get(name)
-    }
-    if fields["state"] != JobState.FAILED:
-        parts.pop("error", None)
-    times = {name: int(fields[name]) / 1000 for name in ("created_at", "started_at", "finished_at") if fields.get(name)}
-    plain = {name: fields[name] for name in ("id", "state", "tenant", "attempt", "epoch")}
-    return JobRecord.model_validate(
-        {
-            **plain,
-            **parts,
-            **times,
-            "queue": place,
-            "parameters_sha256": fields.get("parameters_sha256"),
-            "cancel_requested": fields.get("cancel_requested") == "1",
-            "trial": TrialOf.read(fields),
-        }
-    )
 
 
 def _sources_in(raw: str) -> set[str]:
@@ -388,7 +292,3 @@ def _sources_in(raw: str) -> set[str]:
     except (ValueError, AttributeError):
         return set()
     return {job_id for job_id in named if job_id}
-
-
-def _seconds(milliseconds: str | None) -> float | None:
-    return int(milliseconds) / 1000 if milliseconds and milliseconds.isdigit() else None

@@ -10,7 +10,7 @@ import redis.exceptions
 
 from rnncore.errors import Unavailable
 from services.jobqueue import keys
-from services.jobqueue.queue import event_of
+from services.jobqueue.parsing import event_of
 from services.jobqueue.records import Event, JobState
 from services.jobqueue.scripts import SOCKET_SECONDS
 

@@ -2,9 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rnncore.errors import StorageQuotaExceeded
 from services.jobqueue import keys
 from services.jobqueue.api_keys import ApiKeys
-from services.jobqueue.queue import storage_quota
 from services.jobqueue.scripts import RedisScripts
 
 
@@ -79,3 +79,11 @@ class Tenants:
         with self._scripts.faults():
             limited = self._redis.hkeys(keys.LIMITS)
         return [self.get(name) for name in sorted({*limited, *(key.tenant for key in ApiKeys(self._scripts).list())})]
+
+
+def storage_quota(tenant: str, coming: int, stored: int, most: int) -> StorageQuotaExceeded:
+    """`coming` bytes more than the `stored` ones are more than `most`."""
+    more = f" and sends {coming} more" if coming else ""
+    return StorageQuotaExceeded(
+        f"tenant {tenant} has {stored} bytes in storage{more}, it may have {most}; delete ended jobs or data sets"
+    )

@@ -74,10 +74,10 @@ def checked_spec(spec: JobSpec, rooms: Rooms, tenant: str) -> JobSpec:
         # Pinned to the step: the best checkpoint of a running job may be another one tomorrow.
         spec = starting_from(spec, initial.task, initial.model, source.model)
         known = initial.encoding
-    dataset, _ = rooms.queue.dataset(tenant, spec.dataset, param="dataset")
+    dataset, _ = rooms.queue.datasets.get(tenant, spec.dataset, param="dataset")
     validation = None
     if spec.validation_dataset:
-        validation = rooms.queue.dataset(tenant, spec.validation_dataset, param="validation_dataset")[0].summary
+        validation = rooms.queue.datasets.get(tenant, spec.validation_dataset, param="validation_dataset")[0].summary
     plan = make_plan(spec, dataset.summary, validation, known)
     check_can_run(spec, plan, dataset.summary, rooms.queue.capacity())
     if isinstance(plan, TextPlan):

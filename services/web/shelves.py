@@ -105,13 +105,13 @@ class RoomShelves:
     def datasets(self, tenant: str, after: str | None) -> tuple[list[Dataset], bool]:
         """As `sweeps`."""
         try:
-            return self.queue.datasets(tenant, limit=PAGE, after=after)
+            return self.queue.datasets.list(tenant, limit=PAGE, after=after)
         except NotFound:
             return self.datasets(tenant, None)
 
     def dataset(self, tenant: str, dataset_id: str) -> DatasetShelf | None:
         try:
-            found, blob = self.queue.dataset(tenant, dataset_id)
+            found, blob = self.queue.datasets.get(tenant, dataset_id)
             first = self.storage.get(blob, most_bytes=_PREVIEW_BYTES)
         except NotFound:
             return None

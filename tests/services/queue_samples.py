@@ -50,7 +50,7 @@ def make_checkpoint(held: Claim, step: int) -> Checkpoint:
 
 def add_datasets(queue: JobQueue, tenant: str = TENANT, *dataset_ids: str) -> None:
     for dataset_id in dataset_ids or (DATASET,):
-        queue.put_dataset(make_dataset(dataset_id, tenant), f"blob of {dataset_id}")
+        queue.datasets.put(make_dataset(dataset_id, tenant), f"blob of {dataset_id}")
 
 
 def submit(queue: JobQueue, tenant: str = TENANT, **changes: Any) -> JobRecord:

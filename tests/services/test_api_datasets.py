@@ -1,6 +1,5 @@
 """Uploads: what is kept of a good one, and that nothing is kept of a bad one."""
 
-import dataclasses
 import hashlib
 import http.client
 import json
@@ -11,7 +10,7 @@ import httpx
 import pytest
 from api_service import TEXT, Api
 
-from services.jobqueue.queue import JobQueue
+from services.jobqueue.datasets import Datasets
 from services.jobqueue.records import Dataset
 
 LIMIT = 10_000
@@ -244,21 +243,18 @@ def test_preview_is_the_beginning_and_ends_between_two_symbols(api: Api) -> None
     assert text == "a" + "€" * 1333
 
 
-class FullQueue(JobQueue):
-    """Has no memory left for a data set."""
+class FullDatasets(Datasets):
+    """Has no memory left for one more."""
 
-    def put_dataset(self, dataset: Dataset, blob: str) -> tuple[Dataset, str]:
-        self._scripts.redis.config_set("maxmemory", "1")
+    def put(self, dataset: Dataset, blob: str) -> tuple[Dataset, str]:
+        self._redis.config_set("maxmemory", "1")
         try:
-            return super().put_dataset(dataset, blob)
+            return super().put(dataset, blob)
         finally:
-            self._scripts.redis.config_set("maxmemory", "1gb")
+            self._redis.config_set("maxmemory", "1gb")
 
 
-def test_upload_that_a_full_queue_refuses_is_503_and_not_kept(api: Api) -> None:
-    rooms = api.app.state.rooms
-    api.app.state.rooms = dataclasses.replace(rooms, queue=FullQueue(api.scripts))
-    answer = upload(api, b"abab")
-    api.app.state.rooms = rooms
-    assert error_of(answer, 503)["code"] == "overloaded"
+def test_upload_that_a_full_queue_refuses_is_503_and_not_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.app.state.rooms.queue, "datasets", FullDatasets(api.scripts))
+    assert error_of(upload(api, b"abab"), 503)["code"] == "overloaded"
     assert api.stored() == []

@@ -52,7 +52,7 @@ def stored_dataset(queue: JobQueue, storage: Storage) -> str:
     """The blob of a data set with a record."""
     blob = layout.dataset_blob(TENANT, "nonce")
     storage.put(blob, b"12345")
-    queue.put_dataset(make_dataset(VALIDATION), blob)
+    queue.datasets.put(make_dataset(VALIDATION), blob)
     return blob
 
 
@@ -94,7 +94,7 @@ def test_what_a_job_and_a_data_set_had_goes_with_their_records(
     publish(held, 4, write(storage, held, 4))
     finish(held)
     queue.delete_job(TENANT, job)
-    assert queue.delete_dataset(TENANT, VALIDATION) == stored_dataset
+    assert queue.datasets.delete(TENANT, VALIDATION) == stored_dataset
     collect(scripts, storage, grace_seconds=NO_GRACE)
     assert paths(storage) == set()
 
@@ -139,7 +139,7 @@ def test_what_is_published_while_it_collects_stays(queue: JobQueue, scripts: Red
     storage.put(blob, b"12345")
 
     def publish_all() -> None:
-        queue.put_dataset(make_dataset(VALIDATION), blob)
+        queue.datasets.put(make_dataset(VALIDATION), blob)
         for step, path in ((4, listed), (8, write(storage, held, 8))):
             publish(held, step, path)
         finish(held)
@@ -162,7 +162,7 @@ def test_storage_of_another_queue_is_left_alone(queue: JobQueue, scripts: RedisS
     storage.delete(layout.OWNER)
     collect(scripts, storage, grace_seconds=NO_GRACE)
     assert paths(storage) == set()
-    assert queue.dataset(TENANT, DATASET)
+    assert queue.datasets.get(TENANT, DATASET)
 
 
 class Unaware(JobQueue):

@@ -98,4 +98,4 @@ def test_place_in_the_queue_counts_the_jobs_before(queue: JobQueue) -> None:
 def test_claim_keeps_the_data_set_in_use(queue: JobQueue, scripts: RedisScripts) -> None:
     submit(queue)
     claim(scripts)
-    assert queue.dataset(TENANT, DATASET)[0].uses == 1
+    assert queue.datasets.get(TENANT, DATASET)[0].uses == 1

@@ -84,7 +84,7 @@ def test_submit_to_a_full_redis_is_overloaded_and_keeps_nothing(queue: JobQueue,
         with pytest.raises(Overloaded, match="memory is full"):
             submit(queue)
         with pytest.raises(Overloaded):
-            queue.put_dataset(make_dataset("ds-" + "c" * 32), "blob")
+            queue.datasets.put(make_dataset("ds-" + "c" * 32), "blob")
     assert contents(scripts) == before
 
 
@@ -103,7 +103,7 @@ def test_beyond_four_fifths_of_the_memory_nothing_new_is_taken_and_what_runs_goe
         with pytest.raises(Overloaded, match="beyond 80 % nothing new is taken"):
             submit(nearly_full)
         with pytest.raises(Overloaded, match="beyond 80 %"):
-            nearly_full.put_dataset(make_dataset("ds-" + "c" * 32), "blob")
+            nearly_full.datasets.put(make_dataset("ds-" + "c" * 32), "blob")
         assert contents(scripts) == before
         running.write(fields={"progress": {"step": 3}})
     with configured(scripts, "maxmemory", str(int(used / 0.7))):

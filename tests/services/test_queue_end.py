@@ -250,36 +250,36 @@ def test_unfinished_jobs_are_counted_as_uses_of_both_their_data_sets(queue: JobQ
     add_datasets(queue, TENANT, VALIDATION)
     submit(queue, validation_dataset=VALIDATION)
     submit(queue)
-    assert [queue.dataset(TENANT, i)[0].uses for i in (DATASET, VALIDATION)] == [2, 1]
+    assert [queue.datasets.get(TENANT, i)[0].uses for i in (DATASET, VALIDATION)] == [2, 1]
     hold(scripts).finish("succeeded")
-    assert [queue.dataset(TENANT, i)[0].uses for i in (DATASET, VALIDATION)] == [1, 0]
+    assert [queue.datasets.get(TENANT, i)[0].uses for i in (DATASET, VALIDATION)] == [1, 0]
 
 
 def test_data_set_in_use_is_not_deleted(queue: JobQueue, scripts: RedisScripts) -> None:
     submit(queue)
     before = contents(scripts)
     with pytest.raises(Conflict, match=f"{DATASET} is read by 1 unfinished jobs"):
-        queue.delete_dataset(TENANT, DATASET)
+        queue.datasets.delete(TENANT, DATASET)
     assert contents(scripts) == before
 
 
 def test_deleted_data_set_names_its_blob_and_is_gone(queue: JobQueue) -> None:
-    assert queue.delete_dataset(TENANT, DATASET) == f"blob of {DATASET}"
+    assert queue.datasets.delete(TENANT, DATASET) == f"blob of {DATASET}"
     with pytest.raises(NotFound):
-        queue.dataset(TENANT, DATASET)
-    assert queue.datasets(TENANT) == ([], False)
+        queue.datasets.get(TENANT, DATASET)
+    assert queue.datasets.list(TENANT) == ([], False)
 
 
 def test_data_set_deleted_and_put_again_is_a_new_one(queue: JobQueue) -> None:
-    queue.delete_dataset(TENANT, DATASET)
+    queue.datasets.delete(TENANT, DATASET)
     again = make_dataset().model_copy(update={"created_at": 5000.0})
-    assert queue.put_dataset(again, "second blob") == (again, "second blob")
+    assert queue.datasets.put(again, "second blob") == (again, "second blob")
 
 
 def test_data_set_of_another_tenant_cannot_be_deleted(queue: JobQueue) -> None:
     with pytest.raises(NotFound):
-        queue.delete_dataset("tenant-b", DATASET)
-    assert queue.dataset(TENANT, DATASET)[0] == make_dataset()
+        queue.datasets.delete("tenant-b", DATASET)
+    assert queue.datasets.get(TENANT, DATASET)[0] == make_dataset()
 
 
 @pytest.mark.parametrize("is_running", [False, True])

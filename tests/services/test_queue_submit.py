@@ -144,9 +144,9 @@ def test_jobs_are_filtered_by_state_and_metadata(queue: JobQueue) -> None:
 
 
 def test_equal_data_sets_are_registered_once(queue: JobQueue) -> None:
-    first, _ = queue.dataset(TENANT, DATASET)
+    first, _ = queue.datasets.get(TENANT, DATASET)
     again = make_dataset().model_copy(update={"name": "other name", "created_at": 2000.0})
-    assert queue.put_dataset(again, "other blob") == (first, f"blob of {DATASET}")
+    assert queue.datasets.put(again, "other blob") == (first, f"blob of {DATASET}")
 
 
 def test_idempotency_key_names_body_by_hash_alone(queue: JobQueue, scripts: RedisScripts) -> None:

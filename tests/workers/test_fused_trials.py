@@ -50,7 +50,7 @@ class Room:
         self.queue = JobQueue(scripts)
         self.storage = Storage.of(settings)
         self.trainer = Trainer(settings, threads=1)
-        self.queue.put_dataset(*stored_text(self.storage))
+        self.queue.datasets.put(*stored_text(self.storage))
         self._sweep: Sweep | None = None
         self._number = 0
 

@@ -78,7 +78,7 @@ def list_files(
     """Data sets as files."""
     if purpose not in (None, PURPOSE):
         return page([], False, [])
-    found, has_more = rooms.queue.datasets(
+    found, has_more = rooms.queue.datasets.list(
         tenant, limit=min(limit, _MOST_ON_PAGE), after=after, oldest_first=order == "asc"
     )
     return page([_file(dataset) for dataset in found], has_more, [dataset.id for dataset in found])
@@ -87,7 +87,7 @@ def list_files(
 @router.get("/{file_id}", responses=errors(404))
 def get_file(file_id: str, rooms: InRooms, tenant: Tenant) -> File:
     """One file."""
-    return _file(rooms.queue.dataset(tenant, file_id, param="file_id")[0])
+    return _file(rooms.queue.datasets.get(tenant, file_id, param="file_id")[0])
 
 
 @router.get(
@@ -97,14 +97,14 @@ def get_file(file_id: str, rooms: InRooms, tenant: Tenant) -> File:
 )
 def get_file_content(file_id: str, rooms: InRooms, tenant: Tenant) -> StreamingResponse:
     """The bytes as they were uploaded."""
-    _, blob = rooms.queue.dataset(tenant, file_id, param="file_id")
+    _, blob = rooms.queue.datasets.get(tenant, file_id, param="file_id")
     return StreamingResponse(rooms.storage.read_pieces(blob), media_type="application/octet-stream")
 
 
 @router.delete("/{file_id}", responses=errors(404, 409))
 def delete_file(file_id: str, rooms: InRooms, tenant: Tenant) -> Deleted:
     """Deletes a file that no unfinished job reads."""
-    rooms.storage.discard(rooms.queue.delete_dataset(tenant, file_id, param="file_id"))
+    rooms.storage.discard(rooms.queue.datasets.delete(tenant, file_id, param="file_id"))
     return Deleted(id=file_id, object="file")
 
 
