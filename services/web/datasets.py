@@ -17,15 +17,14 @@ KINDS: tuple[str, ...] = get_args(DatasetKind)
 
 
 def add(site: Site) -> None:
-    """The list with its upload, and one data set."""
+    """The list with its upload; `/parts/datasets`, the list alone; one data set."""
 
-    @site.page("/datasets")
-    def datasets(request: Request, visitor: Visitor) -> Response:
+    def listed(template: str, request: Request, visitor: Visitor) -> Response:
         after = request.query_params.get("after")
         found, has_more = site.sources.shelves.datasets(visitor.tenant, after)
         next_page = found[-1].id if has_more else None
         return site.render(
-            "datasets.html",
+            template,
             visitor,
             datasets=found,
             next_page=next_page,
@@ -34,6 +33,14 @@ def add(site: Site) -> None:
             tasks=TASKS_OF_KIND,
             length=length,
         )
+
+    @site.page("/datasets")
+    def datasets(request: Request, visitor: Visitor) -> Response:
+        return listed("datasets.html", request, visitor)
+
+    @site.part("/parts/datasets")
+    def datasets_part(request: Request, visitor: Visitor) -> Response:
+        return listed("datasets_table.html", request, visitor)
 
     @site.page("/datasets/{dataset_id}")
     def dataset(request: Request, visitor: Visitor) -> Response:

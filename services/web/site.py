@@ -4,6 +4,8 @@ A page is a module with `add(site)`, one line in `pages.py`, a template and, whe
 plain functions, so what they read may block. What a page shows live it asks of /v1 itself.
 """
 
+import asyncio
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -13,7 +15,8 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rnncore.errors import UnrollError
@@ -35,6 +38,8 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "cache-control": "no-store",
 }
+_PUSH_SECONDS = 1.0
+_PATIENCE = 10  # what takes long to write is looked at less often
 # An own path: one slash, then neither a second one nor a backslash, which a browser reads as one.
 _OWN_PATH = re.compile(r"/(?![/\\])[!-~]{0,2000}")
 
@@ -113,26 +118,46 @@ class Site:
 
     def page(self, path: str) -> Callable[[Handler], Handler]:
         """Answers `path` by a handler of (request, visitor); who is not logged in is led to the login and back."""
-        return self._route(path, lambda request: self.redirect("/login" + _next(request)))
 
-    def part(self, path: str) -> Callable[[Handler], Handler]:
-        """As `page`, for what a page fetches: who is not logged in gets 401."""
-        return self._route(path, lambda _: Response(status_code=401, headers=HEADERS))
-
-    def _route(self, path: str, stranger: Callable[[Request], Response]) -> Callable[[Handler], Handler]:
         def add(handler: Handler) -> Handler:
-            def answer(request: Request) -> Response:
-                visitor = None
-                try:
-                    visitor = self.visitor(request)
-                    return stranger(request) if visitor is None else handler(request, visitor)
-                except UnrollError as error:
-                    return self.render("trouble.html", visitor, error_answer(error)[0], message=str(error))
-
+            answer = self._answering(handler, lambda request: self.redirect("/login" + _next(request)))
             self.router.add_api_route(path, answer, methods=["GET"], response_model=None)
             return handler
 
         return add
+
+    def part(self, path: str) -> Callable[[Handler], Handler]:
+        """As `page`, for what a page fetches: who is not logged in gets 401.
+
+        With `Accept: text/event-stream` it is pushed, as one JSON string, whenever it has become another; the stream
+        ends where the part is there no more, and with the session.
+        """
+
+        def add(handler: Handler) -> Handler:
+            answer = self._answering(handler, lambda _: Response(status_code=401, headers=HEADERS))
+
+            async def part(request: Request) -> Response:
+                first = await run_in_threadpool(answer, request)
+                if first.status_code != 200 or "text/event-stream" not in request.headers.get("accept", ""):
+                    return first
+                frames = _pushed(first, lambda: answer(request))
+                return StreamingResponse(frames, media_type="text/event-stream", headers=HEADERS)
+
+            self.router.add_api_route(path, part, methods=["GET"], response_model=None)
+            return handler
+
+        return add
+
+    def _answering(self, handler: Handler, stranger: Callable[[Request], Response]) -> Callable[[Request], Response]:
+        def answer(request: Request) -> Response:
+            visitor = None
+            try:
+                visitor = self.visitor(request)
+                return stranger(request) if visitor is None else handler(request, visitor)
+            except UnrollError as error:
+                return self.render("trouble.html", visitor, error_answer(error)[0], message=str(error))
+
+        return answer
 
     def visitor(self, request: Request) -> Visitor | None:
         """Whose session it is; None for one that is forged, over, or of a key that was revoked."""
@@ -163,6 +188,17 @@ class Site:
     def owns(self, path: str) -> bool:
         """Whether a page answers `path`, which then sends strangers to the login itself."""
         return any(route.path_regex.match(path) for route in self.router.routes)  # type: ignore[attr-defined]  # all are Routes
+
+
+async def _pushed(first: Response, render: Callable[[], Response]) -> AsyncIterator[str]:
+    """A frame with the part for each answer that differs from the one before."""
+    page, shown = first, b""
+    while page.status_code == 200:
+        body = bytes(page.body)
+        yield ": keep-alive\n\n" if body == shown else f"event: part\ndata: {json.dumps(body.decode())}\n\n"
+        shown, began = body, time.monotonic()
+        page = await run_in_threadpool(render)
+        await asyncio.sleep(max(_PUSH_SECONDS, _PATIENCE * (time.monotonic() - began)))
 
 
 def _next(request: Request) -> str:

@@ -83,7 +83,17 @@ def test_every_page_is_for_who_is_logged_in(path: str) -> None:
     assert ask(furnished(), "GET", path).headers["location"].startswith("/login?next=")
 
 
-@pytest.mark.parametrize("path", ["/parts/sweeps", f"/parts/sweeps/{SWEEP}", "/parts/queue", "/parts/workers"])
+PARTS = [
+    "/parts/sweeps",
+    f"/parts/sweeps/{SWEEP}",
+    "/parts/datasets",
+    "/parts/models",
+    "/parts/queue",
+    "/parts/workers",
+]
+
+
+@pytest.mark.parametrize("path", PARTS)
 def test_part_is_401_for_a_stranger_and_a_piece_for_others(path: str) -> None:
     assert ask(furnished(), "GET", path).status_code == 401
     answer = ask(furnished(), "GET", path, cookie=session())

@@ -130,18 +130,40 @@ def test_new_trials_appear_without_a_reload_and_move_nobodys_view(visit: Visit, 
     assert lit(page) == ["50"]
 
 
-def test_ended_sweep_is_asked_for_no_more(visit: Visit, fake: FakeV1) -> None:
-    page = visit("/sweeps")
-    page.clock.install()
-    page.goto(fake.url + PAGE)
+def test_stream_of_an_ended_sweep_is_closed_and_not_opened_again(visit: Visit, fake: FakeV1) -> None:
+    page = visit(PAGE)
     shelf = fake.shelves.of_sweeps[0]
-    fake.shelves.of_sweeps = [sweep_shelf(shelf.trials, state="succeeded", finished_at=shelf.report.created_at + 1)]
-    page.clock.run_for(2500)
+    with page.expect_event("requestfailed", lambda request: "/parts/" in request.url):
+        ended = sweep_shelf(shelf.trials, state="succeeded", finished_at=shelf.report.created_at + 1)
+        fake.shelves.of_sweeps = [ended]
     expect(page.locator("#sweep-facts [role=status]")).to_have_text("succeeded")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.clock.run_for(20_000)
-    assert asked == []
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.reload()
+    assert asked
+    assert [url for url in asked if "/parts/" in url] == []
+
+
+def test_changes_are_pushed_over_one_request(visit: Visit, fake: FakeV1) -> None:
+    page = visit("/sweeps")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.resource_type} {request.url}"))
+    page.goto(fake.url + "/queue")
+    for name in "first", "second":
+        fake.shelves.of_line = Line(
+            waiting=[in_line("job-00000000000000b1", name=name)], running=[], paused=[], num_waiting=1, num_running=0
+        )
+        expect(page.get_by_role("table", name="Waiting").locator("bdi")).to_have_text(name)
+    assert [one for one in asked if "/parts/" in one] == [f"eventsource {fake.url}/parts/queue"]
+
+
+def test_revoked_key_leads_from_a_pushed_page_to_the_login(visit: Visit, fake: FakeV1, complaints: Complaints) -> None:
+    page = visit("/queue")
+    expect(page.get_by_role("table", name="Waiting")).to_be_visible()
+    fake.live_keys.clear()
+    page.wait_for_url("**/login*")
+    complaints.said.clear()
 
 
 def test_sweep_is_cancelled_by_a_second_click_and_its_best_promoted(visit: Visit, fake: FakeV1) -> None:

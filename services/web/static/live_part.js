@@ -1,44 +1,45 @@
-// Keeps parts of a page current while the tab is seen: asks the server for them anew. Knows no part's content.
+// Keeps parts of a page current while the tab is seen: the server pushes each as it changes. Knows no part's content.
 
+import { Pushed } from "./events.js";
 import { morph } from "./morph.js";
-
-const EVERY_MILLISECONDS = 2000;
-const PATIENCE = 5; // a part that takes long is asked for less often
 
 /** `path` answers elements that the page has under the same ids. Tells `live` to the document after each change. */
 export class LivePart {
   constructor(path, isOver = () => false) {
     this.path = path;
     this.isOver = isOver;
-    this.timer = 0;
-    this.took = 0;
-    document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(this.timer) : this.refresh()));
+    this.source = new Pushed(() => this.path + this.query(), {
+      types: ["part"],
+      onEvent: (frame) => this.show(JSON.parse(frame.data)),
+      onStatus: (status) => status === "waiting" && this.refresh(), // a session that is over shows itself
+    });
     document.addEventListener("changed", () => this.refresh());
   }
 
-  wait() {
-    clearTimeout(this.timer);
-    if (document.hidden || this.isOver()) return;
-    this.timer = setTimeout(() => this.refresh(), Math.max(EVERY_MILLISECONDS, PATIENCE * this.took));
+  follow() {
+    if (this.isOver()) this.source.end();
+    else this.source.follow();
   }
 
+  /** Asks at once, where the reader has done something and waits to see it. */
   async refresh() {
-    clearTimeout(this.timer);
-    const began = performance.now();
     try {
       const response = await fetch(this.path + this.query());
       if (response.status === 401) return location.reload();
-      if (response.ok) this.replace(await response.text());
+      if (response.ok) this.show(await response.text());
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // TypeError: the network; the next try may do
+      if (!(error instanceof TypeError)) throw error; // TypeError: the network; the stream comes back by itself
     }
-    this.took = performance.now() - began;
-    this.wait();
   }
 
   /** What the address says of the page holds for its parts. */
   query() {
     return this.path.includes("?") ? "" : location.search;
+  }
+
+  show(html) {
+    this.replace(html);
+    if (this.isOver() && !this.source.ended) this.source.end();
   }
 
   /** The server escaped it; parsing runs nothing. */

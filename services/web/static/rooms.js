@@ -7,5 +7,5 @@ import { LivePart } from "./live_part.js";
 listen();
 for (const part of document.querySelectorAll("[data-live]")) {
   const isOver = () => document.getElementById(part.id)?.dataset.ended === "yes";
-  new LivePart(part.dataset.live, isOver).wait();
+  new LivePart(part.dataset.live, isOver).follow();
 }
