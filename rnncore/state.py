@@ -35,10 +35,12 @@ def select_rows(state: State, rows: Tensor) -> State:
 
 
 def join_networks(states: Sequence[State]) -> State:
-    """The states of J networks, all of them zero or none, as one of L x J x B x H."""
-    if isinstance(states[0], tuple):
-        return torch.stack([s[0] for s in states], dim=1), torch.stack([s[1] for s in states], dim=1)  # type: ignore[index]
-    return None if states[0] is None else torch.stack(states, dim=1)  # type: ignore[arg-type]
+    """The states of J networks of one kind, all of them zero or none, as one of L x J x B x H."""
+    of_lstms = [state for state in states if isinstance(state, tuple)]
+    if of_lstms:
+        return torch.stack([h for h, _ in of_lstms], dim=1), torch.stack([c for _, c in of_lstms], dim=1)
+    others = [state for state in states if isinstance(state, Tensor)]
+    return torch.stack(others, dim=1) if others else None
 
 
 def split_networks(state: State, num_networks: int) -> Sequence[State]:
