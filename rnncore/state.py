@@ -4,6 +4,7 @@ Shapes: L layers, B batch, H hidden. A state is h_LBH, for an LSTM (h_LBH, c_LBH
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -36,11 +37,12 @@ def select_rows(state: State, rows: Tensor) -> State:
 
 def join_networks(states: Sequence[State]) -> State:
     """The states of J networks of one kind, all of them zero or none, as one of L x J x B x H."""
-    of_lstms = [state for state in states if isinstance(state, tuple)]
-    if of_lstms:
-        return torch.stack([h for h, _ in of_lstms], dim=1), torch.stack([c for _, c in of_lstms], dim=1)
-    others = [state for state in states if isinstance(state, Tensor)]
-    return torch.stack(others, dim=1) if others else None
+    if states[0] is None:
+        return None
+    if isinstance(states[0], tuple):  # and so are the others
+        h, c = zip(*cast(Sequence[tuple[Tensor, Tensor]], states), strict=True)
+        return torch.stack(h, dim=1), torch.stack(c, dim=1)
+    return torch.stack(cast(list[Tensor], states), dim=1)
 
 
 def split_networks(state: State, num_networks: int) -> Sequence[State]:
