@@ -177,7 +177,6 @@ function drawMarks(plot, marks, colour, font) {
   ctx.strokeStyle = colour;
   ctx.fillStyle = colour;
   ctx.font = font.replace("12px", `${11 * devicePixelRatio}px`);
-  ctx.textAlign = "left";
   ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
   for (const { x, label } of marks) {
     const at = plot.valToPos(x, "x", true);
@@ -186,7 +185,10 @@ function drawMarks(plot, marks, colour, font) {
     ctx.moveTo(at, bbox.top);
     ctx.lineTo(at, bbox.top + bbox.height);
     ctx.stroke();
-    ctx.fillText(label, at + 4 * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
+    const beside = 4 * devicePixelRatio;
+    const fits = at + beside + ctx.measureText(label).width <= bbox.left + bbox.width;
+    ctx.textAlign = fits ? "left" : "right";
+    ctx.fillText(label, fits ? at + beside : at - beside, bbox.top + 11 * devicePixelRatio);
   }
   ctx.restore();
 }
