@@ -26,7 +26,7 @@ from services.jobqueue.histograms import KEPT
 from services.jobqueue.memory import Memory
 from services.jobqueue.records import JobState
 from services.jobqueue.snapshot import QueueSnapshot, RedisState, RunningJob
-from services.metrics import METRICS, queue
+from services.metrics import METRICS, queue, web
 from services.metrics.registry import HistogramTotals, process_registry
 
 SNAPSHOT = QueueSnapshot(
@@ -374,5 +374,12 @@ def test_every_family_of_the_app_stands_in_the_declarations() -> None:
     registry.register(QueueCollector(lambda: SNAPSHOT._replace(histograms=histograms)))
     registry.register(StorageCollector(lambda: 1, 1))
     HttpMetrics(app(), registry=registry)
-    exposed = dict(re.findall(r"^# HELP (unroll_\S+) (.*)$", scrape(registry), re.MULTILINE))
-    assert exposed == {metric.name: metric.help for metric in METRICS if metric.teller in ("app", "each process")}
+    text = scrape(registry)
+    told = [metric for metric in METRICS if metric.teller in ("app", "each process")]
+    assert dict(re.findall(r"^# HELP (unroll_\S+) (.*)$", text, re.MULTILINE)) == {one.name: one.help for one in told}
+    assert dict(re.findall(r"^# TYPE (unroll_\S+) (.*)$", text, re.MULTILINE)) == {one.name: one.kind for one in told}
+
+
+def test_counter_is_told_without_a_second_series_that_says_when_it_began() -> None:
+    told = {metric.name: metric.kind for metric in (web.HTTP_REQUESTS, web.HTTP_REQUEST_DURATION, web.HTTP_IN_PROGRESS)}
+    assert dict(re.findall(r"^# TYPE (\S+) (\S+)$", requests(("GET", "/secret")), re.MULTILINE)) == told
