@@ -12,8 +12,9 @@ TORCH_INDEX := $(if $(UNROLL_TORCH_INDEX),--extra-index-url $(UNROLL_TORCH_INDEX
 demo: setup
 	$(BIN)/python -m services.demo
 
+# Half of the suite waits for services, so that two cores have work for three.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 setup: $(STAMP)
 
@@ -59,7 +60,12 @@ bench: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/sampling_http.py
+	$(BIN)/python benchmarks/data_parallel.py
 	$(BIN)/python benchmarks/sweeps.py
+	$(BIN)/python benchmarks/fused.py --only lstm:32x1:8 gru:32x1:8 rnn:32x1:8
+	$(BIN)/python benchmarks/fused_sweeps.py
+	$(BIN)/python benchmarks/pages.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python -m venv $(VENV)-peers
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check pydocket==0.27.0 streaq==7.2.0
 	$(BIN)/python benchmarks/queue_rates.py --peers $(VENV)-peers/bin/python

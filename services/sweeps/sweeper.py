@@ -75,22 +75,27 @@ class Sweeper:
         self._thread.join(_LEASE_SECONDS)
 
     def step(self) -> None:
-        """Looks at every sweep once. Raises Unavailable and Overloaded; what else befalls one sweep stops no other."""
+        """Looks at every sweep once, whatever befalls one of them. Raises Unavailable, and Overloaded in the end."""
         if not self._sweeps.lead(self._token, _LEASE_SECONDS):
             self._courses = {}
             return
         unfinished = self._sweeps.unfinished()
         self._courses = {sweep.id: self._courses.get(sweep.id, _Course()) for sweep in unfinished}
+        full: Overloaded | None = None
         for sweep in unfinished:
             try:
                 self._advance(sweep, self._courses[sweep.id])
-            except (Unavailable, Overloaded):
+            except Unavailable:
                 raise
+            except Overloaded as error:  # this one has to wait with its next trial; another may have come to its end
+                full = error
             except Exception:
                 log.exception("%s", sweep.id)
         if time.time() - self._trimmed_at > _TRIM_SECONDS:
             self._trimmed_at = time.time()
             self._sweeps.trim(self._trimmed_at - self.settings.retention_days * 86_400)
+        if full:
+            raise full
 
     def _run(self) -> None:
         while not self._over.wait(_POLL_SECONDS):

@@ -6,7 +6,7 @@ import pytest
 from api_service import SMALL_MODEL, SMALL_TRAIN, Api, Trained
 from sweep_samples import body, create, good, report, show, sweeper, train, trials
 
-from rnncore.errors import Cancelled, NotFound
+from rnncore.errors import Cancelled, NotFound, Overloaded
 from rnncore.spec import JobSpec
 from services.jobqueue import claims, keys
 from services.jobqueue.records import NewTrial
@@ -60,6 +60,24 @@ def test_sweepers_that_die_after_every_step_make_the_same_trials_as_one_that_liv
         assert show(api, sweep)["state"] == "succeeded"
         found.append([trial["parameters"] for trial in trials(api, sweep)])
     assert found[0] == found[1]
+
+
+def test_full_redis_holds_back_new_trials_and_no_end_of_a_sweep(api: Api, trained: Trained) -> None:
+    first, second = create(api)["id"], create(api, budget={"max_trials": 1})["id"]
+    moves = sweeper(api)
+    moves.step()
+    for _ in range(3):
+        assert train(api, trained, [3.0]) == "succeeded"
+    api.scripts.redis.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(Overloaded):
+            moves.step()
+    finally:
+        api.scripts.redis.config_set("maxmemory", "1gb")
+    assert [show(api, sweep)["state"] for sweep in (first, second)] == ["running", "succeeded"]
+    assert len(trials(api, first)) == 2
+    moves.step()
+    assert len(trials(api, first)) == 4
 
 
 def test_two_sweepers_at_once_make_no_trial_twice(api: Api) -> None:

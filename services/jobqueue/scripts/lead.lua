@@ -4,5 +4,6 @@ local holder = redis.call('GET', key)
 if holder and holder ~= ARGV[1] then
   return 0
 end
+even_when_full()
 redis.call('SET', key, ARGV[1], 'PX', ARGV[2])
 return 1
