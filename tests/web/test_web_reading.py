@@ -67,9 +67,12 @@ def test_bar_page_and_foot_begin_and_end_together_on_a_wide_screen(visit: Visit,
     assert {round(box["x"]) for one in first.all() if (box := one.bounding_box())} == {456}
     last = page.locator(".bar-end, .jobs")
     assert {round(box["x"] + box["width"]) for one in last.all() if (box := one.bounding_box())} == {2104}
-    page.goto(fake.url + "/login")
-    starts = page.evaluate("['.login', '.foot'].map(one => document.querySelector(one).getBoundingClientRect().left)")
-    assert starts[0] == starts[1] + 16  # the foot's own padding
+    for path, narrow in (("/login", ".login"), ("/sweeps/new", ".narrow")):
+        page.goto(fake.url + path)
+        starts = page.evaluate(
+            "all => all.map(one => document.querySelector(one).getBoundingClientRect().left)", [narrow, ".foot"]
+        )
+        assert starts[0] == starts[1] + 16, path  # the foot's own padding
 
 
 @pytest.mark.parametrize(("tab", "rows"), [("events", "#events tr"), ("config", ".config tbody tr")])
