@@ -3,6 +3,8 @@
 T symbols or steps, H units, K lags. Losses and surprisals are in nats.
 """
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from rnncore.spec import Task
@@ -109,3 +111,12 @@ class Inspection(_Part):
     gradient: Gradient | None
     window_loss: WindowLoss | None
     copying: Copying | None = Field(None, description="Of a checkpoint of a language model, when it was made.")
+
+
+def short(value: float) -> float:
+    """Four digits: what a picture shows."""
+    return float(f"{value:.4g}")
+
+
+def shortened(values: Iterable[float]) -> list[float]:
+    return [short(value) for value in values]

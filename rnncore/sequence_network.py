@@ -59,7 +59,7 @@ class SequenceNetwork(Network):
 
     def _each(self, x_BTI: Tensor, lengths_B: Tensor, state: State) -> tuple[Tensor, State]:
         if self.model.bidirectional:
-            return self.recurrent(x_BTI, state, lengths_B)  # type: ignore[no-any-return]
+            return self.recurrent(x_BTI, state, lengths_B)  # type: ignore[no-any-return]  # torch types no module's result
         # In one direction what stands behind a row's end is never looked at, so nobody need know where that is.
         return self.recurrent(x_BTI, state)  # type: ignore[no-any-return]  # torch types no module's result
 

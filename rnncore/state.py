@@ -4,6 +4,7 @@ Shapes: L layers, B batch, H hidden. A state is h_LBH, for an LSTM (h_LBH, c_LBH
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -35,10 +36,13 @@ def select_rows(state: State, rows: Tensor) -> State:
 
 
 def join_networks(states: Sequence[State]) -> State:
-    """The states of J networks, all of them zero or none, as one of L x J x B x H."""
-    if isinstance(states[0], tuple):
-        return torch.stack([s[0] for s in states], dim=1), torch.stack([s[1] for s in states], dim=1)  # type: ignore[index]
-    return None if states[0] is None else torch.stack(states, dim=1)  # type: ignore[arg-type]
+    """The states of J networks of one kind, all of them zero or none, as one of L x J x B x H."""
+    if states[0] is None:
+        return None
+    if isinstance(states[0], tuple):  # and so are the others
+        h, c = zip(*cast(Sequence[tuple[Tensor, Tensor]], states), strict=True)
+        return torch.stack(h, dim=1), torch.stack(c, dim=1)
+    return torch.stack(cast(list[Tensor], states), dim=1)
 
 
 def split_networks(state: State, num_networks: int) -> Sequence[State]:

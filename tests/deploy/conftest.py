@@ -1,4 +1,4 @@
-"""What the tests of the deployment share: docker-compose.yml as it is written, and programs of the system."""
+"""What the tests of the deployment share: docker-compose.yml, the manifests as rendered, and programs of the system."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from manifests import COMPONENTS, OVERLAYS, Manifests, composed, render
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,3 +39,21 @@ def program() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def rendered(
+    root: Path, program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Manifests]:
+    """The base, alone and with each component, with all of them, and every overlay."""
+    kubectl = program("kubectl")
+    chosen: dict[str, tuple[str, ...]] = {"base": (), "everything": COMPONENTS} | {one: (one,) for one in COMPONENTS}
+    found = {
+        name: composed(kubectl, root, tmp_path_factory.mktemp(name), *components) for name, components in chosen.items()
+    }
+    return found | {name: render(kubectl, root / "deploy/kubernetes/overlays" / name) for name in OVERLAYS}
+
+
+@pytest.fixture
+def base(rendered: dict[str, Manifests]) -> Manifests:
+    return rendered["base"]

@@ -10,6 +10,12 @@ Object = dict[str, Any]
 Selector = dict[str, Any]
 Flow = tuple[str, str, int | str]
 
+COMPONENTS = ("autoscaling", "external-redis", "gpu", "monitoring", "s3", "serve")
+OVERLAYS = ("cloud", "single-gpu")
+RENDERED = ("base", *COMPONENTS, *OVERLAYS, "everything")
+TRAINERS = ("trainer-cpu", "trainer-gpu")
+OURS = ("app", "dispatcher", "ray-head", "sampler", *TRAINERS)
+
 
 class Pod(NamedTuple):
     """A pod template, and the labels of what runs from it. `count` is how many of it are asked for."""

@@ -1,4 +1,4 @@
-"""Prometheus and Grafana as they are written: read by promtool, and asking for nothing that nobody counts."""
+"""What Prometheus is asked, by rules and dashboards: read by promtool, and nothing that nobody counts."""
 
 import re
 import subprocess
@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from watching import alerts, asked, dashboards, panels, recorded, rules
+from watching import alerts, asked, recorded, rules
 
-from deploy.grafana.build import dashboards as built
 from services.metrics import METRICS, queue
 from services.metrics.declared import Metric
 
@@ -103,45 +102,14 @@ def test_queue_and_trainers_are_not_summed_over_apps(expressions: dict[str, str]
                 assert re.findall(r"\b(?:sum|max|count|avg|min)\b", before)[-1] == "max", asker
 
 
-def test_dashboards_are_what_their_source_makes(root: Path) -> None:
-    """`python -m deploy.grafana.build` writes them."""
-    folder = root / "deploy" / "grafana" / "dashboards"
-    assert {path.name: path.read_text() for path in folder.iterdir()} == built()
-    assert set(built()) == {"overview.json", "training.json", "sampling.json", "infrastructure.json"}
-
-
-@pytest.mark.parametrize("name", ["overview", "training", "sampling", "infrastructure"])
-def test_panels_lie_side_by_side_and_say_what_they_show(root: Path, name: str) -> None:
-    dashboard = dashboards(root)[name]
-    taken: set[tuple[int, int]] = set()
-    for panel in panels(dashboard):
-        place = panel["gridPos"]
-        cells = {
-            (x, y)
-            for x in range(place.get("x", 0), place.get("x", 0) + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
-        }
-        assert not cells & taken, panel["title"]
-        assert max(x for x, _ in cells) < 24
-        taken |= cells
-        assert panel["description"].endswith(".")
-        assert panel["targets"]
-    ids = [panel["id"] for panel in dashboard["panels"]]
-    assert ids == list(range(1, len(ids) + 1))
-    titles = [panel["title"] for panel in panels(dashboard)]
-    assert len(titles) == len(set(titles)) > 5
-
-
-def test_dashboards_ask_the_source_that_is_provisioned(root: Path, compose: dict[str, Any]) -> None:
-    provisioning = root / "deploy/grafana/provisioning"
-    source = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"][0]
-    targets = [target for one in dashboards(root).values() for panel in panels(one) for target in panel["targets"]]
-    assert {target["datasource"]["uid"] for target in targets} == {source["uid"]}
-    assert source["url"] == "http://prometheus:9090"
-    folder = yaml.safe_load((provisioning / "dashboards/unroll.yml").read_text())["providers"][0]["options"]["path"]
-    assert f"./deploy/grafana/dashboards:{folder}:ro" in compose["services"]["grafana"]["volumes"]
-    home = compose["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
-    assert home == f"{folder}/overview.json"
+def test_what_each_process_counts_by_itself_is_summed_over_processes(expressions: dict[str, str]) -> None:
+    """The longest-lived of two apps or samplers says nothing of the other."""
+    own = {metric.name for metric in METRICS if metric.kind != "gauge"} - RELAYED
+    for asker, expression in expressions.items():
+        for found in re.finditer(r"unroll_\w+", expression):
+            if re.sub("_(bucket|count|sum)$", "", found[0]) in own:
+                before = expression[: found.start()]
+                assert re.findall(r"\b(?:sum|max|count|avg|min)\b", before)[-1] == "sum", asker
 
 
 def test_prometheus_asks_where_compose_has_them_listen(root: Path, compose: dict[str, Any]) -> None:
@@ -169,6 +137,23 @@ def test_every_alert_fires_in_one_case_and_not_in_another(root: Path) -> None:
     assert len(fires) == 20
 
 
+def test_limit_on_a_quantile_is_a_bound_of_the_buckets_that_it_is_read_from(root: Path) -> None:
+    """Between two bounds a quantile is guessed."""
+    buckets = {metric.name: metric.buckets for metric in METRICS}
+    limits = {
+        name: (f"unroll_{found[1]}", float(found[2]))
+        for name, rule in alerts(root).items()
+        if (found := re.fullmatch(r"unroll:(\w+):p\d+_rate\w+ > ([\d.]+)", rule["expr"]))
+    }
+    assert set(limits) == {"UnrollAnswersSlow", "UnrollFirstTokenSlow"}
+    assert [name for name, (metric, limit) in limits.items() if limit not in buckets[metric]] == []
+
+
+def test_every_recording_rule_has_a_case_with_its_value(root: Path) -> None:
+    cases = yaml.safe_load((root / "deploy/prometheus/tests/recording.yml").read_text())["tests"]
+    assert {check["expr"] for case in cases for check in case["promql_expr_test"]} == set(recorded(root))
+
+
 def test_every_alert_says_what_it_is_how_urgent_and_where_to_read_on(root: Path) -> None:
     for name, rule in alerts(root).items():
         assert set(rule["annotations"]) == {"summary", "runbook_url"}
@@ -190,8 +175,11 @@ def test_promtool_accepts_configuration_and_rules(root: Path, tmp_path: Path, pr
 
 
 @pytest.mark.system
-def test_promtool_sees_each_alert_fire_when_it_should(root: Path, program: Program) -> None:
-    assert "SUCCESS" in _promtool(program, "test", "rules", str(root / "deploy/prometheus/tests/alerts.yml"))
+@pytest.mark.parametrize("cases", ["alerts", "recording"])
+def test_promtool_sees_alerts_fire_when_they_should_and_rules_record_what_they_say(
+    root: Path, program: Program, cases: str
+) -> None:
+    assert "SUCCESS" in _promtool(program, "test", "rules", str(root / f"deploy/prometheus/tests/{cases}.yml"))
 
 
 @pytest.mark.system

@@ -12,21 +12,14 @@ from torch.nn.functional import cross_entropy
 from rnncore.cells import rnn_cell
 from rnncore.encoding import Encoding, Scale
 from rnncore.errors import InvalidInput
+from rnncore.gradients import gradient_by_lag
 from rnncore.network import RecurrentNetwork
-from rnncore.probes import (
-    Options,
-    gradient_by_lag,
-    inspect,
-    memory_lengths,
-    saturation,
-    surprisals,
-    unroll,
-    window_loss,
-)
+from rnncore.probes import Options, inspect, memory_lengths, saturation, surprisals, window_loss
 from rnncore.sequence_network import SequenceNetwork
 from rnncore.spec import ModelSpec
 from rnncore.tasks.table import make_network as network_of_task
 from rnncore.tokens import Tokens
+from rnncore.unrolled import unroll
 from rnncore.vocabulary import Vocabulary
 
 MakeNetwork = Callable[..., RecurrentNetwork]

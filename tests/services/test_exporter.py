@@ -26,7 +26,7 @@ from services.jobqueue.histograms import KEPT
 from services.jobqueue.memory import Memory
 from services.jobqueue.records import JobState
 from services.jobqueue.snapshot import QueueSnapshot, RedisState, RunningJob
-from services.metrics import METRICS, queue
+from services.metrics import METRICS, queue, web
 from services.metrics.registry import HistogramTotals, process_registry
 
 SNAPSHOT = QueueSnapshot(
@@ -345,6 +345,23 @@ def test_every_metric_is_declared_once_with_a_sentence() -> None:
         assert list(metric.buckets) == sorted(set(metric.buckets))
 
 
+def test_buckets_reach_from_the_least_to_the_most_that_happens() -> None:
+    """A wait of hours or a symbol within a millisecond that falls beyond the bounds is nothing but a number of them."""
+    assert {metric.name: (metric.buckets[0], metric.buckets[-1]) for metric in METRICS if metric.buckets} == {
+        "unroll_job_queue_wait_seconds": (0.1, 86_400),
+        "unroll_job_time_to_first_step_seconds": (0.1, 300),
+        "unroll_job_attempts": (1, 10),
+        "unroll_train_step_duration_seconds": (0.001, 5),
+        "unroll_train_checkpoint_duration_seconds": (0.01, 120),
+        "unroll_http_request_duration_seconds": (0.005, 30),
+        "unroll_sample_time_to_first_token_seconds": (0.005, 30),
+        "unroll_sample_token_interval_seconds": (0.0001, 1),
+        "unroll_sample_batch_size": (1, 512),
+        "unroll_model_load_seconds": (0.005, 30),
+        "unroll_dispatcher_round_duration_seconds": (0.005, 30),
+    }
+
+
 def test_no_label_can_hold_what_a_user_wrote() -> None:
     labels = {label for metric in METRICS for label in metric.labels}
     closed = {"priority", "state", "cell", "outcome", "reason", "start", "fault", "kind", "method", "route"}
@@ -357,5 +374,12 @@ def test_every_family_of_the_app_stands_in_the_declarations() -> None:
     registry.register(QueueCollector(lambda: SNAPSHOT._replace(histograms=histograms)))
     registry.register(StorageCollector(lambda: 1, 1))
     HttpMetrics(app(), registry=registry)
-    exposed = dict(re.findall(r"^# HELP (unroll_\S+) (.*)$", scrape(registry), re.MULTILINE))
-    assert exposed == {metric.name: metric.help for metric in METRICS if metric.teller in ("app", "each process")}
+    text = scrape(registry)
+    told = [metric for metric in METRICS if metric.teller in ("app", "each process")]
+    assert dict(re.findall(r"^# HELP (unroll_\S+) (.*)$", text, re.MULTILINE)) == {one.name: one.help for one in told}
+    assert dict(re.findall(r"^# TYPE (unroll_\S+) (.*)$", text, re.MULTILINE)) == {one.name: one.kind for one in told}
+
+
+def test_counter_is_told_without_a_second_series_that_says_when_it_began() -> None:
+    told = {metric.name: metric.kind for metric in (web.HTTP_REQUESTS, web.HTTP_REQUEST_DURATION, web.HTTP_IN_PROGRESS)}
+    assert dict(re.findall(r"^# TYPE (\S+) (\S+)$", requests(("GET", "/secret")), re.MULTILINE)) == told

@@ -60,6 +60,35 @@ def test_no_width_scrolls_sideways(visit: Visit, fake: FakeV1, path: str) -> Non
         assert page.evaluate("document.documentElement.scrollWidth") <= width, width
 
 
+def test_bar_page_and_foot_begin_and_end_together_on_a_wide_screen(visit: Visit, fake: FakeV1) -> None:
+    fake.jobs = [job_record()]
+    page = visit("/", viewport={"width": 2560, "height": 900})
+    first = page.locator(".brand, main h1, .jobs")
+    assert {round(box["x"]) for one in first.all() if (box := one.bounding_box())} == {456}
+    last = page.locator(".bar-end, .jobs")
+    assert {round(box["x"] + box["width"]) for one in last.all() if (box := one.bounding_box())} == {2104}
+    for path, narrow in (("/login", ".login"), ("/sweeps/new", ".narrow")):
+        page.goto(fake.url + path)
+        starts = page.evaluate(
+            "all => all.map(one => document.querySelector(one).getBoundingClientRect().left)", [narrow, ".foot"]
+        )
+        assert starts[0] == starts[1] + 16, path  # the foot's own padding
+
+
+@pytest.mark.parametrize(("tab", "rows"), [("events", "#events tr"), ("config", ".config tbody tr")])
+def test_events_and_configuration_are_read_whole_on_a_phone(visit: Visit, fake: FakeV1, tab: str, rows: str) -> None:
+    fake.jobs = [job_record(name="a name of some length that does not fit beside the field that it is the value of")]
+    fake.push("message", {"level": "warning", "text": "the gradient was longer than gradient_clip_norm again"})
+    page = visit(f"/jobs/job-1/{tab}", viewport={"width": 320, "height": 700})
+    expect(page.locator(rows).filter(has_text=re.compile("gradient was|a name of"))).to_have_count(1)
+    outside = page.locator(f"{rows} :is(th, td)").evaluate_all(
+        "all => all.filter(cell => cell.getBoundingClientRect().right > 320 || cell.offsetHeight > 80)"
+        ".map(cell => cell.textContent)"
+    )
+    assert outside == []
+    expect(page.get_by_role("row").nth(2 if tab == "config" else 1)).to_be_visible()  # laid out as cards, still a table
+
+
 def test_browser_and_server_write_values_alike(visit: Visit) -> None:
     page = visit("/login", log_in=False)
     codes = [*range(0x3100), *range(0xD7FF, 0xE001), 0xFEFF, *range(0xFFF0, 0x10000), *range(0xDFFFF, 0xE0081)]

@@ -179,6 +179,7 @@ function drawMarks(plot, marks, colour, font) {
   ctx.font = font.replace("12px", `${11 * devicePixelRatio}px`);
   ctx.textAlign = "left";
   ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+  const ends = [-Infinity, -Infinity, -Infinity]; // of the labels in three lines, for near ones not to cover each other
   for (const { x, label } of marks) {
     const at = plot.valToPos(x, "x", true);
     if (!(at >= bbox.left && at <= bbox.left + bbox.width)) continue;
@@ -186,7 +187,13 @@ function drawMarks(plot, marks, colour, font) {
     ctx.moveTo(at, bbox.top);
     ctx.lineTo(at, bbox.top + bbox.height);
     ctx.stroke();
-    ctx.fillText(label, at + 4 * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
+    const beside = 4 * devicePixelRatio;
+    const { width } = ctx.measureText(label);
+    const left = at + beside + width <= bbox.left + bbox.width ? at + beside : at - beside - width;
+    const line = ends.findIndex((end) => end < left);
+    if (line < 0) continue;
+    ends[line] = left + width + beside;
+    ctx.fillText(label, left, bbox.top + (11 + 13 * line) * devicePixelRatio);
   }
   ctx.restore();
 }

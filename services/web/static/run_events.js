@@ -27,6 +27,8 @@ function show(type, data, event) {
   row.insertCell().append(when);
   row.insertCell().textContent = type;
   row.insertCell().append(element("bdi", { text: WORDS[type](data) }));
+  row.setAttribute("role", "row"); // laid out as a card where it is narrow, it is a row all the same
+  for (const cell of row.cells) cell.setAttribute("role", "cell");
   rows.prepend(row);
   while (rows.childElementCount > MOST_ROWS) rows.lastElementChild.remove();
 }

@@ -12,7 +12,7 @@ function panel(row) {
   section.querySelector("h2").textContent = `Step ${count(row.step)}`;
   const bits = row.bits_per_character == null ? "" : `${decimals(row.bits_per_character, 3)} bits/char`;
   section.querySelector("span").textContent = bits;
-  section.append(...row.samples.map(written));
+  section.querySelector(".sample-texts").append(...row.samples.map(written));
   return section;
 }
 

@@ -1,0 +1,65 @@
+"""What the server answers, as values: all of them by this one name. Knows no HTTP."""
+
+from unroll.types.answer import TERMINAL_STATES
+from unroll.types.jobs import (
+    Checkpoint,
+    CheckpointSamples,
+    Event,
+    JobError,
+    JobRecord,
+    JobSpec,
+    Metrics,
+    Progress,
+    QueuePlace,
+    Scores,
+)
+from unroll.types.models import (
+    Choice,
+    Completion,
+    Dataset,
+    Inspection,
+    LogProbs,
+    Model,
+    Prediction,
+    Predictions,
+    Preview,
+)
+from unroll.types.service import Amounts, ApiKey, DayUsage, JobInLine, Line, Readiness, Tenant, Usage, Webhook, Worker
+from unroll.types.sweeps import Point, Sweep, SweepReport, Trial
+
+__all__ = [
+    "TERMINAL_STATES",
+    "Amounts",
+    "ApiKey",
+    "Checkpoint",
+    "CheckpointSamples",
+    "Choice",
+    "Completion",
+    "Dataset",
+    "DayUsage",
+    "Event",
+    "Inspection",
+    "JobError",
+    "JobInLine",
+    "JobRecord",
+    "JobSpec",
+    "Line",
+    "LogProbs",
+    "Metrics",
+    "Model",
+    "Point",
+    "Prediction",
+    "Predictions",
+    "Preview",
+    "Progress",
+    "QueuePlace",
+    "Readiness",
+    "Scores",
+    "Sweep",
+    "SweepReport",
+    "Tenant",
+    "Trial",
+    "Usage",
+    "Webhook",
+    "Worker",
+]
