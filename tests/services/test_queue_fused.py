@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from queue_samples import DATASET, LEASE_SECONDS, TENANT, VALIDATION, add_datasets, contents, make_checkpoint, make_spec
 
+from rnncore.fusable import MOST_FUSED
 from rnncore.sweep_spec import SweepSpec
 from services.jobqueue import claims, keys
 from services.jobqueue.claims import ClaimedJob, SignOfLife
@@ -83,6 +84,11 @@ def test_trials_are_shared_out_among_the_free_workers(scripts: RedisScripts, sub
 def test_no_more_trials_are_handed_out_together_than_asked_for(scripts: RedisScripts, submit: Submit) -> None:
     jobs = submit(5)
     assert [ids(claim(scripts, most=most)) for most in (2, 1, 9)] == [jobs[:2], [jobs[2]], jobs[3:]]
+
+
+def test_no_more_trials_are_handed_out_together_than_are_worth_it(scripts: RedisScripts, submit: Submit) -> None:
+    jobs = submit(MOST_FUSED + 1)
+    assert [ids(claim(scripts, most=MORE_THAN_ENOUGH)) for _ in range(2)] == [jobs[:MOST_FUSED], jobs[MOST_FUSED:]]
 
 
 def test_each_trial_has_an_epoch_and_a_token_of_its_own(queue: JobQueue, scripts: RedisScripts, submit: Submit) -> None:

@@ -1,0 +1,73 @@
+"""Backups that are not restored, and homes that none is restored into: they stay as they were."""
+
+import json
+from pathlib import Path
+
+import pytest
+from api_service import TEXT, Api, Trained
+from backup_samples import Home, backup, finished, members, rewritten
+
+from rnncore.errors import Conflict, InvalidInput, NotFound
+from services.backup.archive import HEADER, REDIS, STORED
+from services.backup.restore import read_header
+from services.jobqueue import keys
+from services.jobqueue.tenants import TenantLimits
+
+
+def test_backup_that_was_touched_is_refused_and_leaves_nothing(
+    api: Api, trained: Trained, home: Home, tmp_path: Path
+) -> None:
+    job = finished(api, trained)
+    file = tmp_path / "backup"
+    backup(api, file)
+    parts = members(file)
+    weights = f"{STORED}{api.queue.checkpoints(api.tenant, job)[0].path}/weights.safetensors"
+    flipped = parts[weights][:-1] + bytes([parts[weights][-1] ^ 1])
+    redis = parts[REDIS].replace(job.encode(), b"job-" + b"0" * 16)
+    other = json.loads(parts["manifest.json"]) | {"jobs": 2}
+    header = json.loads(parts[HEADER]) | {"schema_version": keys.SCHEMA_VERSION + 1}
+    for changed, message in (
+        ({weights: flipped}, "is not what was written into it"),
+        ({weights: None}, "is not what was written into it"),
+        ({REDIS: redis}, "redis.jsonl in the backup is not what"),
+        ({"manifest.json": json.dumps(other).encode()}, "not signed with this installation's secret"),
+        ({"manifest.json": None}, "ends before its manifest"),
+        ({"storage/../../outside": b"x"}, "is none of its parts"),
+        ({"/etc/outside": b"x"}, "is none of its parts"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            home.restore(rewritten(file, changed))
+        assert home.is_empty
+        assert not (home.folder.parent / "outside").exists()
+    short = tmp_path / "short"
+    short.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(InvalidInput, match="is no whole backup"):
+        home.restore(short)
+    with pytest.raises(InvalidInput, match="not signed with this installation's secret"):
+        home.restore(file, secret=b"another")
+    with pytest.raises(InvalidInput, match=f"schema version {keys.SCHEMA_VERSION + 1}, this program reads"):
+        read_header(str(rewritten(file, {HEADER: json.dumps(header).encode()})))
+    (tmp_path / "text").write_text(TEXT)
+    with pytest.raises(InvalidInput, match="is no whole backup"):
+        read_header(str(tmp_path / "text"))
+    with pytest.raises(NotFound):
+        read_header(str(tmp_path / "nothing"))
+    assert home.is_empty
+    home.restore(file)
+
+
+def test_nothing_is_written_over(api: Api, trained: Trained, home: Home, tmp_path: Path) -> None:
+    finished(api, trained)
+    file = tmp_path / "backup"
+    backup(api, file)
+    with pytest.raises(Conflict, match="is there already"):
+        backup(api, file)
+    home.storage.put("jobs/x", b"")
+    with pytest.raises(Conflict, match="something in its storage"):
+        home.restore(file)
+    home.storage.delete("jobs")
+    home.scripts.redis.hset(keys.LIMITS, "default", TenantLimits().model_dump_json())
+    with pytest.raises(Conflict, match="something in its Redis"):
+        home.restore(file)
+    home.scripts.redis.delete(keys.LIMITS)
+    home.restore(file)
