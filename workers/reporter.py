@@ -183,7 +183,6 @@ class QueueReporter:
         self._published = [old for old in superseded if old.step in named] + self._published
         for old in superseded:
             if old.step not in named:
-                self._held.check()
                 self._storage.discard(old.path)
         self.say("info", f"checkpoint at step {progress.step}")
         self._flush()

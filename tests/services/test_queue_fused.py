@@ -112,6 +112,8 @@ def test_claim_sent_twice_gets_the_same_trials_and_changes_nothing(scripts: Redi
     assert contents(scripts) == before
     claims.lose(scripts, first[0])
     assert claim(scripts, token="token-1") == first[1:]
+    assert ids(claim(scripts, token="token-2")) == [first[0].job]
+    assert claim(scripts, token="token-1") == first[1:], "it is another's by now"
 
 
 def test_only_trials_that_are_alike_are_handed_out_together(
@@ -217,6 +219,23 @@ def test_quota_of_workers_limits_how_many_the_trials_are_shared_out_among(
     assert len(claim(scripts, 4)) == 4
 
 
+def test_workers_that_a_tenant_has_count_against_those_it_may_have(scripts: RedisScripts, submit: Submit) -> None:
+    Tenants(scripts).put(TENANT, TenantLimits(max_running=2))
+    submit(6)
+    assert [len(claim(scripts, free)) for free in (4, 3)] == [3, 3]
+
+
+def test_part_of_a_millisecond_that_is_shared_is_counted_the_next_time(scripts: RedisScripts, submit: Submit) -> None:
+    (job, *_) = submit(3)
+    held = job_of(scripts, claim(scripts)[0])
+    counted = []
+    for step in range(40):
+        held.write(fields={"progress": {"step": step}})
+        counted.append(int(scripts.redis.hget(keys.job(job), "counted_at")))
+    assert counted[0] < counted[-1]
+    assert {(then - counted[0]) % 3 for then in counted} == {0}
+
+
 def test_worker_time_is_shared_out_among_those_at_work(scripts: RedisScripts, submit: Submit) -> None:
     jobs = submit(3)
     held = claim(scripts)
@@ -297,6 +316,14 @@ def test_trials_wait_for_those_that_are_being_submitted(scripts: RedisScripts, s
         jobs += submit(1)
         assert 0 < scripts.redis.pttl(keys.filling(sweep.id)) <= 2000
     assert ids(claim(scripts)) == jobs
+
+
+def test_worker_that_trains_one_trial_at_a_time_waits_for_no_others(
+    scripts: RedisScripts, submit: Submit, sweep: Sweep
+) -> None:
+    with Sweeps(scripts).filling(sweep):
+        jobs = submit(2)
+        assert ids(claim(scripts, most=1)) == jobs[:1]
 
 
 def test_altered_trial_is_set_aside_and_the_others_are_handed_out(

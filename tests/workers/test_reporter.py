@@ -1,5 +1,6 @@
 """What a trainer tells of its job, by a real queue and storage and no training: checkpoints kept, history, the end."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rnncore.errors import (
     TimedOut,
     Unavailable,
 )
+from rnncore.fit import environment
 from rnncore.loop import Point
 from rnncore.manifest import Manifest, Progress
 from rnncore.spec import ModelSpec
@@ -129,11 +131,22 @@ def settings(tmp_path: Path, scripts: RedisScripts) -> Settings:
 
 
 class Faulty(Storage):
-    """Raises `faults`, one after the other, where a history is written or a folder published."""
+    """Raises `faults` one by one where a history is written or a folder published; is full `num_full` times."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.faults: list[Exception] = []
+        self.num_full = 0
+        self.at_draft: Callable[[], None] = lambda: None
+
+    def check_space(self) -> None:
+        self.num_full -= 1
+        if self.num_full >= 0:
+            raise StorageFull("full")
+
+    def draft_folder(self) -> Path:
+        self.at_draft()
+        return super().draft_folder()
 
     def put(self, *arguments: Any, **options: Any) -> None:
         self._fail()
@@ -188,6 +201,68 @@ def test_next_trainer_keeps_what_is_published_and_deletes_what_is_not(desk: Desk
     assert (desk.kept(), desk.reporter.has_published, desk.reporter.parameters_sha256) == ([1, 2], True, "7" * 64)
     desk.checkpoint(3, 4)
     assert desk.kept() == [1, 3, 4]
+
+
+def test_trainer_begins_where_the_one_before_stood(desk: Desk) -> None:
+    desk.checkpoint(1, 2, best=1)
+    desk.lose_trainer()
+    inputs = desk.run.begin("warm", data=DATA)
+    assert inputs.data is DATA
+    assert inputs.resume is not None
+    assert inputs.resume.manifest.progress.step == 2
+    assert desk.record.placement is not None
+    assert (desk.record.placement.start, desk.record.placement.pid) == ("warm", os.getpid())
+    desk.checkpoint(3, 4)
+    assert desk.kept() == [1, 3, 4]
+    assert desk.lines()[2] == "info attempt 2, resumed at step 2: 7 symbols to train on, 3 to validate on"
+
+
+def test_trial_says_with_whom_it_is_fused(desk: Desk) -> None:
+    desk.reporter.began(start="cold")
+    desk.reporter.is_fused_with(["job-b", "job-c"])
+    placement = desk.record.placement
+    assert placement is not None
+    assert (placement.start, placement.fused_with) == ("cold", ("job-b", "job-c"))
+    assert placement.environment == environment() | {"fused": 3}
+    text = "fused with 2 other trials of its sweep"
+    assert desk.events("message") == [{"level": "info", "text": text}]
+    desk.reporter.close()
+    assert desk.lines() == [f"info {text}"]
+
+
+def test_next_trainer_goes_on_to_delete_the_oldest(desk: Desk) -> None:
+    desk.checkpoint(1, 2)
+    desk.lose_trainer()
+    desk.load()
+    desk.checkpoint(3)
+    assert desk.kept() == [2, 3]
+
+
+def test_trainer_that_knows_its_lease_lost_deletes_nothing_of_its_successors(desk: Desk) -> None:
+    lost = desk.run
+    desk.lose_trainer()
+    desk.checkpoint(1)
+    with pytest.raises(LeaseLost):
+        lost.held.write()
+    with pytest.raises(LeaseLost):
+        lost.reporter.loaded(DATA, resume=None, kept=())
+    assert desk.kept() == [1]
+
+
+def test_checkpoint_is_not_put_into_storage_by_a_trainer_whose_lease_was_lost_meanwhile(
+    desk: Desk, storage: Faulty
+) -> None:
+    lost = desk.run
+
+    def lose() -> None:
+        desk.lose_trainer()
+        with pytest.raises(LeaseLost):
+            lost.held.write()
+
+    storage.at_draft = lose
+    with pytest.raises(LeaseLost):
+        lost.reporter.after_checkpoint(snapshot(1), [], is_best=False)
+    assert desk.kept() == []
 
 
 def test_step_that_is_published_again_counts_once(desk: Desk) -> None:
@@ -253,6 +328,14 @@ def test_storage_that_is_full_or_away_is_waited_for_and_the_owner_told_once(
     assert desk.events("message") == [{"level": "warning", "text": "waits: full"}]
 
 
+def test_checkpoint_waits_for_room(desk: Desk, storage: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporting, "_TRY_SECONDS", 1e-3)
+    storage.num_full = 2
+    desk.checkpoint(1)
+    assert desk.kept() == [1]
+    assert desk.events("message") == [{"level": "warning", "text": "waits: full"}]
+
+
 def test_job_that_waits_for_storage_hears_of_its_cancel(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporting, "_TRY_SECONDS", 1e-3)
 
@@ -265,8 +348,10 @@ def test_job_that_waits_for_storage_hears_of_its_cancel(desk: Desk, monkeypatch:
     assert desk.run.end(Cancelled("")) == "cancelled"
 
 
-def test_longer_waits_are_between_later_tries(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, tried = [0.0], []
+def test_longer_waits_are_between_later_tries_and_the_queue_is_asked_every_second(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, tried, asked = [0.0], [], []
     monkeypatch.setattr(reporting.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(reporting.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
 
@@ -275,9 +360,10 @@ def test_longer_waits_are_between_later_tries(desk: Desk, monkeypatch: pytest.Mo
         if len(tried) < 8:
             raise Unavailable("away")
 
-    monkeypatch.setattr(desk.run.held, "write", lambda **_: None)
+    monkeypatch.setattr(desk.run.held, "write", lambda **_: asked.append(now[0]))
     desk.reporter.patiently(there_at_last)
     assert tried == [0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 61.0, 91.0]
+    assert sorted({*asked}) == [float(second) for second in range(92)]
 
 
 def test_draft_of_a_checkpoint_that_fails_is_deleted(desk: Desk, storage: Faulty) -> None:
@@ -344,6 +430,7 @@ def test_trainer_that_lost_its_lease_leaves_the_end_to_its_successor(desk: Desk,
     desk.lose_trainer()
     assert lost.end(error) == "lost"
     assert (desk.record.state, desk.record.epoch) == ("running", 2)
+    assert not [line for line in desk.lines() if "LeaseLost" in line], "and writes no more"
 
 
 def test_fault_while_success_is_told_is_how_the_job_ends(desk: Desk, storage: Faulty) -> None:
