@@ -8,7 +8,8 @@ from api_service import TEXT, Api, Trained
 from backup_samples import Home, backup, finished, members, rewritten
 
 from rnncore.errors import Conflict, InvalidInput, NotFound
-from services.backup.archive import HEADER, REDIS, STORED
+from services import layout
+from services.backup.archive import FORMAT, HEADER, REDIS, STORED, Header, is_stored_path
 from services.backup.restore import read_header
 from services.jobqueue import keys
 from services.jobqueue.tenants import TenantLimits
@@ -71,3 +72,43 @@ def test_nothing_is_written_over(api: Api, trained: Trained, home: Home, tmp_pat
         home.restore(file)
     home.scripts.redis.delete(keys.LIMITS)
     home.restore(file)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "jobs",
+        "jobs/",
+        "jobs//x",
+        "jobs/x/",
+        "jobs/./x",
+        "jobs/../x",
+        "jobs/x/..",
+        "other/x",
+        "/jobs/x",
+        "jobs/a\0b",
+        "",
+    ],
+)
+def test_path_that_the_service_does_not_make_is_none_of_storage(path: str) -> None:
+    assert not is_stored_path(path)
+
+
+def test_paths_that_the_service_makes_are_of_storage() -> None:
+    paths = (
+        layout.dataset_blob("tenant", "nonce"),
+        layout.checkpoint("job-1", 1, 4),
+        f"{layout.logs('job-1')}/x.jsonl",
+    )
+    assert [path for path in paths if not is_stored_path(path)] == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"format": FORMAT + 1}, {"schema_version": keys.SCHEMA_VERSION + 1}, {"schema_version": keys.SCHEMA_VERSION - 1}],
+)
+def test_backup_of_another_version_is_refused(changes: dict[str, int]) -> None:
+    header = Header(created_at=1.0, secret_check="0" * 64)
+    header.check_version()
+    with pytest.raises(InvalidInput, match="restore it with the version of Unroll that made it, then upgrade"):
+        header.model_copy(update=changes).check_version()
