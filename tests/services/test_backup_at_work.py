@@ -18,16 +18,18 @@ from services.storage import Storage
 
 
 class Disturbed(Storage):
-    """A storage in which something happens when a file of a checkpoint is read for the first time."""
+    """A storage in which something happens when a manifest is read for the first time, or the `at`-th."""
 
-    def __init__(self, url: str, disturb: Callable[[], None]) -> None:
+    def __init__(self, url: str, disturb: Callable[[], None], at: int = 1) -> None:
         super().__init__(url)
-        self._disturb: Callable[[], None] | None = disturb
+        self.read: list[str] = []
+        self._disturb, self._at_read = disturb, at
 
     def get(self, path: str) -> bytes:
-        if self._disturb and path.endswith("manifest.json"):
-            self._disturb()
-            self._disturb = None
+        if path.endswith("manifest.json"):
+            self.read.append(path)
+            if len(self.read) == self._at_read:
+                self._disturb()
         return super().get(path)
 
 
@@ -62,6 +64,24 @@ def test_job_that_is_deleted_while_it_is_copied(api: Api, trained: Trained, home
     home.restore(tmp_path / "backup")
     assert [job.id for job in home.queue.jobs(api.tenant)[0]] == [kept]
     assert home.storage.list("jobs") == [kept]
+
+
+def test_files_that_were_copied_before_their_job_was_deleted_are_not_restored(
+    api: Api, trained: Trained, home: Home, tmp_path: Path
+) -> None:
+    jobs = {finished(api, trained) for _ in range(3)}
+
+    def delete() -> None:
+        for path in storage.read:
+            api.client.delete(f"/v1/jobs/{path.split('/')[1]}").raise_for_status()
+
+    storage = Disturbed(api.storage.url, delete, at=2)
+    assert backup(api, tmp_path / "backup", storage).jobs == 1
+    (kept,) = jobs - {path.split("/")[1] for path in storage.read[:2]}
+    copied = {name.split("/")[2] for name in members(tmp_path / "backup") if name.startswith("storage/jobs/")}
+    assert (kept in copied, len(copied)) == (True, 2)
+    home.restore(tmp_path / "backup")
+    assert {file.path.split("/")[1] for file in home.storage.files() if file.path.startswith("jobs/")} == {kept}
 
 
 class Hurried(RedisScripts):

@@ -2,16 +2,20 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_service import TEXT, Api, Trained
-from backup_samples import Home, backup, finished, members, rewritten
+from backup_samples import SIGNED, Home, backup, finished, members, rewritten
 
-from rnncore.errors import Conflict, InvalidInput, NotFound
+from rnncore.errors import Conflict, InvalidInput, NotFound, Unavailable
 from services import layout
-from services.backup.archive import FORMAT, HEADER, REDIS, STORED, Header, is_stored_path
-from services.backup.restore import read_header
+from services.backup.archive import FORMAT, HEADER, REDIS, STORED, Header, Manifest, is_stored_path
+from services.backup.contents import Contents
+from services.backup.restore import read_header, restore_backup
 from services.jobqueue import keys
+from services.jobqueue.dump import Entry
+from services.jobqueue.scripts import RedisScripts
 from services.jobqueue.tenants import TenantLimits
 
 
@@ -72,6 +76,51 @@ def test_nothing_is_written_over(api: Api, trained: Trained, home: Home, tmp_pat
         home.restore(file)
     home.scripts.redis.delete(keys.LIMITS)
     home.restore(file)
+
+
+def test_backup_that_lacks_what_its_records_name_is_refused(
+    api: Api, trained: Trained, home: Home, tmp_path: Path
+) -> None:
+    job = finished(api, trained)
+    backup(api, tmp_path / "backup")
+    path = api.queue.checkpoints(api.tenant, job)[0].path
+    parts = members(tmp_path / "backup")
+    left_out = {name for name in parts if path in name}
+    manifest = Manifest.parse(parts["manifest.json"])
+    files = {name: sha256 for name, sha256 in manifest.files.items() if name not in left_out}
+    signed = manifest.model_copy(update={"files": files}).signed(SIGNED).model_dump_json().encode()
+    changed: dict[str, bytes | None] = dict.fromkeys(left_out)
+    with pytest.raises(InvalidInput, match=f"the backup lacks {path}"):
+        home.restore(rewritten(tmp_path / "backup", changed | {"manifest.json": signed}))
+    assert home.is_empty
+
+
+class Broken(RedisScripts):
+    """Fails where the first job is put back."""
+
+    def run(self, name: str, *arguments: Any) -> Any:
+        if name == "restored":
+            raise Unavailable("Redis is away")
+        return super().run(name, *arguments)
+
+
+def test_restore_that_fails_in_the_middle_leaves_nothing(
+    api: Api, trained: Trained, home: Home, tmp_path: Path
+) -> None:
+    finished(api, trained)
+    api.submit()
+    backup(api, tmp_path / "backup")
+    broken = Broken(home.scripts.url, SIGNED)
+    with pytest.raises(Unavailable):
+        restore_backup(broken, home.storage, str(tmp_path / "backup"), secret=SIGNED)
+    broken.close()
+    assert home.is_empty
+
+
+def test_record_of_a_job_that_lacks_its_state_is_no_unfinished_one() -> None:
+    contents = Contents()
+    contents.add(Entry("job:job-1", "hash", 0, ["name", "x"]))
+    assert (contents.jobs, contents.unfinished) == (["job-1"], [])
 
 
 @pytest.mark.parametrize(
