@@ -377,11 +377,13 @@ def test_draft_of_a_checkpoint_that_fails_is_deleted(desk: Desk, storage: Faulty
 def test_history_that_could_not_be_written_is_tried_again_at_the_end(
     desk: Desk, storage: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "_LAST_TRIES_SECONDS", (0.0, 0.0, 0.0))
+    no_time_at_all = -1.0
+    monkeypatch.setattr(reporting, "_LAST_TRIES_SECONDS", (0.0, 0.0, 0.0, no_time_at_all))
     desk.reporter.say("info", "one")
     storage.faults = [Unavailable("away"), OSError("away")]
     desk.reporter.close()
     assert desk.lines() == ["info one"]
+    monkeypatch.setattr(reporting, "_LAST_TRIES_SECONDS", (0.0, 0.0, 0.0))
     storage.faults = [OSError("away")] * 9
     desk.reporter.say("info", "two")
     desk.reporter.close()
