@@ -3,12 +3,16 @@
     python benchmarks/neighbours.py [--seconds 20] [--rounds 3]
 
 Two trainers share the cores of this machine. One job trains alone, on the threads of its trainer; then two train at
-once. Each of the two is to keep 0.9 of the characters a second that it had alone on the same threads.
+once. Each of the two is to keep 0.9 of the characters a second that it had alone on the same threads. What two plain
+PyTorch loops without a service leave each other (bare_loop.py, one thread each) is told beside it: that is the
+machine's own part, of caches and clocks that cores share.
 """
 
 import argparse
 import statistics
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.running_service import Service, running
 
 TARGET = 0.9
+BARE_LOOP = Path(__file__).with_name("bare_loop.py")
 TEXT = "the cat sat on the mat and the dog sat on the log\n" * 8000
 
 
@@ -38,6 +43,9 @@ def main() -> None:
             median = statistics.median(shares)
             worst = min(worst, median)
             print(f"{cell:<5} of its half each keeps {median:.3f}  ({min(shares):.3f}-{max(shares):.3f})")
+    for cell in ("lstm", "gru", "rnn"):
+        shares = [share for _ in range(options.rounds) for share in _plain_shares(cell, options.seconds)]
+        print(f"{cell:<5} plain loops keep {statistics.median(shares):.3f}  ({min(shares):.3f}-{max(shares):.3f})")
     sys.exit(0 if worst >= TARGET else 1)
 
 
@@ -56,6 +64,24 @@ def _rates(service: Service, dataset: str, cell: str, seconds: float, num_jobs: 
         last = service.api.get(f"/v1/jobs/{record['id']}/metrics").raise_for_status().json()["data"][-1]
         rates.append(last["characters"] / last["training_seconds"])
     return rates
+
+
+def _plain_shares(cell: str, seconds: float) -> list[float]:
+    """Of the rate of one plain loop, what each of two at once has."""
+    (guess,) = _plain_rates(cell, 40, 1)
+    steps = 20 + int(seconds * guess / 2048)
+    (alone,) = _plain_rates(cell, steps, 1)
+    return [rate / alone for rate in _plain_rates(cell, steps, 2)]
+
+
+def _plain_rates(cell: str, steps: int, number: int) -> list[float]:
+    """Characters a second of so many processes at once."""
+    with tempfile.NamedTemporaryFile("w") as text:
+        text.write(TEXT)
+        text.flush()
+        command = [sys.executable, str(BARE_LOOP), text.name, cell, "2561", str(steps), "1", "20", "fp32"]
+        running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(number)]
+        return [float(process.communicate()[0]) for process in running]
 
 
 if __name__ == "__main__":

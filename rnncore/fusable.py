@@ -9,8 +9,8 @@ from hashlib import sha256
 
 from rnncore.spec import JobSpec
 
-# A rule made of figures, those of docs/how-to/sweeps.md: where eight trials on two workers are done sooner. Four gain as
-# much as eight, 32 less. Nobody has measured a GPU yet: nothing is fused there.
+# A rule made of figures, those of docs/how-to/sweeps.md: where eight trials on two workers are done sooner. Four gain
+# as much as eight, 32 less. Nobody has measured a GPU yet: nothing is fused there.
 MOST_FUSED = 8
 _MOST_UNITS = {"rnn": 128, "gru": 64, "lstm": 48}
 

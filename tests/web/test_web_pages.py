@@ -60,6 +60,7 @@ def read(page: httpx.Response) -> _Text:
         (session(12 * 3600), {KEY_ID}),
         (session(), set()),
     ],
+    ids=["none", "empty", "forged", "over", "of a revoked key"],
 )
 def test_page_without_a_living_session_leads_to_the_login(cookie: str | None, live: set[str]) -> None:
     fake = FakeV1()
