@@ -172,7 +172,7 @@ def test_trial_that_goes_on_from_another_step_is_given_back_unused(room: Room, u
     assert (record.state, record.attempt) == (JobState.QUEUED, 1)
     alone = room.queue.job(TENANT, fresh).placement
     assert alone is not None
-    assert alone.fused_with == ()
+    assert (alone.fused_with, alone.environment.get("fused")) == ((), None)
 
 
 def test_trials_of_a_program_that_fails_as_a_whole_are_trained_alone_next_time(
