@@ -4,6 +4,7 @@ An `rnncore.loop.Observer`. Everything that another process can see passes the f
 """
 
 import logging
+import math
 import os
 import shutil
 import time
@@ -61,7 +62,7 @@ class QueueReporter:
         self._placement: Placement | None = None
         self._published: list[Checkpoint] = []
         self._best_step: int | None = None
-        self._flush_at = self._told_at = 0.0
+        self._flush_at = self._told_at = -math.inf
         self._warnings: list[str] = []
         self._has_stepped = False
         self._relay = Relay(claim.spec.model.cell)
@@ -132,7 +133,7 @@ class QueueReporter:
         now = time.monotonic()
         is_first, self._has_stepped = not self._has_stepped, True
         is_validated = point.validation_loss is not None
-        if is_first or is_validated or now - self._told_at >= PROGRESS_SECONDS:
+        if is_validated or now - self._told_at >= PROGRESS_SECONDS:
             self._told_at = now
             totals = self._relay.take() if is_validated or self._relay.is_due else {}
             self._held.write(fields=self._fields(point, is_first), events=[("metrics", row)], totals=totals)
@@ -182,7 +183,6 @@ class QueueReporter:
         self._published = [old for old in superseded if old.step in named] + self._published
         for old in superseded:
             if old.step not in named:
-                self._held.check()
                 self._storage.discard(old.path)
         self.say("info", f"checkpoint at step {progress.step}")
         self._flush()

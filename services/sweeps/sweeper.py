@@ -182,7 +182,7 @@ class Sweeper:
         num_open = sum(not trial.is_over for trial in course.trials.values())
         may_fuse = self.settings.fuse and spec.fuse == "auto"
         are_several = min(most - number, self._parallel(spec, number) - num_open) > 1
-        with self._sweeps.filling(sweep) if may_fuse and are_several else nullcontext():
+        with self._sweeps.filling(sweep) if are_several else nullcontext():
             while number < most and num_open < self._parallel(spec, number):
                 trials = [course.trials[n] for n in range(number)]
                 is_new_point = number % spec.replicates == 0

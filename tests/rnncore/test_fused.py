@@ -12,7 +12,7 @@ from rnncore import fused
 from rnncore.checkpoint import Snapshot
 from rnncore.errors import Cancelled, InvalidInput, NonFiniteLoss, Suspended
 from rnncore.fit import Job
-from rnncore.fusable import fusable, fuse_key, keeps_key, most_fused
+from rnncore.fusable import fusable
 from rnncore.fused import Trial, fit_fused
 from rnncore.spec import JobSpec
 from rnncore.text import TextData
@@ -240,35 +240,6 @@ def test_jobs_that_cannot_share_a_program_are_refused_by_field(
     assert why.startswith(reason)
     with pytest.raises(InvalidInput, match=reason[:20]):
         fit_fused([Trial(Job("job", 1, spec), Recorder(Path(), None, None)) for spec in specs], data)
-
-
-def test_jobs_that_differ_only_in_what_is_each_ones_own_can(make_spec: MakeSpec) -> None:
-    assert fusable([make_spec(max_steps=9 + i, **different) for i, different in enumerate(DIFFERENT)]) is None
-    other = make_spec().model_copy(update={"task": "tag"})
-    assert fusable([other]) == "task is tag; only language_model can"
-
-
-@pytest.mark.parametrize(
-    ("cell", "hidden_size", "most"),
-    [("lstm", 48, 8), ("lstm", 49, 1), ("gru", 64, 8), ("gru", 65, 1), ("rnn", 128, 8), ("rnn", 129, 1)],
-)
-def test_fusing_is_worth_it_up_to_a_size(make_spec: MakeSpec, cell: str, hidden_size: int, most: int) -> None:
-    spec = make_spec(cell=cell, hidden_size=hidden_size)
-    assert most_fused(spec) == most
-    assert (fuse_key(spec) is None) == (most == 1)
-
-
-def test_jobs_have_one_key_exactly_where_they_can_be_handed_out_together(make_spec: MakeSpec) -> None:
-    spec = make_spec()
-    alike = [make_spec(max_steps=9 + i, **different) for i, different in enumerate(DIFFERENT)]
-    assert {fuse_key(one) for one in alike} == {fuse_key(spec)}
-    others = [make_spec(hidden_size=8), make_spec(batch_size=4), spec.model_copy(update={"priority": 4})]
-    others.append(spec.model_copy(update={"init_from": "job-0123456789abcdef:step-4"}))
-    assert len({fuse_key(one) for one in [spec, *others]}) == 1 + len(others)
-    assert fuse_key(make_spec(precision="bf16-mixed")) is None
-    assert keeps_key(spec, ["train.seed", "model.dropout", "train.learning_rate"])
-    for path in ("model.cell", "train.batch_size", "dataset", "priority", "init_from", "resources.num_workers"):
-        assert not keeps_key(spec, ["train.seed", path])
 
 
 def test_precision_that_is_bf16_on_this_hardware_is_refused(

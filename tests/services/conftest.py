@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from api_service import Api, FakeSampler, SamplerRequest, Trained, serving
+from backup_samples import Home
 from openai_sdk import Sdk, sdk_of
 from queue_samples import add_datasets, audit
 
@@ -105,3 +106,19 @@ def sdk(api: Api, request: pytest.FixtureRequest) -> Iterator[Sdk]:
     is_async, is_strict = request.param
     with sdk_of(api, is_async=is_async, _strict_response_validation=is_strict) as sdk:
         yield sdk
+
+
+@pytest.fixture(scope="session")
+def second_redis(start_redis: Callable[[], Any]) -> str:
+    """Where another Redis is."""
+    url: str = start_redis().url
+    return url
+
+
+@pytest.fixture
+def home(second_redis: str, tmp_path: Path) -> Iterator[Home]:
+    """An empty service; audited afterwards."""
+    home = Home(second_redis, tmp_path)
+    yield home
+    audit(home.scripts)
+    home.scripts.close()

@@ -120,6 +120,9 @@ def test_node_alone_is_drained(queue: JobQueue, scripts: RedisScripts, drains: D
     here, there = hold(scripts, NODE), hold(scripts, OTHER_NODE)
     drains.publish_nodes({NODE: "host-1", OTHER_NODE: "host-2"})
     drains.begin(NODE)
+    waiting = queue.job(TENANT, submit(queue).id).queue
+    assert waiting is not None
+    assert waiting.reason == "no_free_worker", "it may start elsewhere"
     assert (is_told_to_stop(here), is_told_to_stop(there)) == (True, False)
     here.suspend()
     fresh = hold(scripts)
@@ -135,12 +138,39 @@ def test_node_alone_is_drained(queue: JobQueue, scripts: RedisScripts, drains: D
     assert last_state(queue, queue.job(TENANT, there.claim.job)) == ("queued", "preempted"), "by somebody else"
 
 
+def test_job_that_left_a_drained_node_is_not_told_to_leave_the_next_one(
+    queue: JobQueue, scripts: RedisScripts, drains: Drains
+) -> None:
+    submit(queue)
+    left = hold(scripts, NODE)
+    drains.begin(NODE)
+    left.suspend()
+    again = hold(scripts)
+    assert queue.job(TENANT, again.claim.job).placement is None
+    assert not is_told_to_stop(again)
+    assert drains.at_work(NODE) == [again.claim.job], "it has not said yet where it is"
+
+
 def test_node_is_called_by_its_host_or_id(drains: Drains, queue: JobQueue) -> None:
     drains.publish_nodes({NODE: "host-1", OTHER_NODE: "host-2"})
     assert [drains.node(name) for name in ("host-2", NODE, "aaaa")] == [OTHER_NODE, NODE, NODE]
     for name in ("host", "c", ""):
         with pytest.raises(NotFound, match=r"there are: host-1 \(a{12}\), host-2 \(b{12}\)"):
             drains.node(name)
+    drains.publish_nodes({NODE: "host-1"})
+    assert drains.nodes() == {NODE: "host-1"}
+    with pytest.raises(NotFound, match="0 nodes with trainers are called host;"):
+        drains.node("host")
+    drains.publish_nodes({})
+    assert drains.nodes() == {}
+
+
+def test_what_is_drained_is_told_in_the_order_in_which_it_was(drains: Drains, scripts: RedisScripts) -> None:
+    assert drains.told() == ""
+    scripts.redis.hset(keys.DRAINED, mapping={SERVICE: 2000, NODE: 1000, OTHER_NODE: 3000})
+    said = "takes up no jobs since 1970-01-01T00:00:0{}Z; `unroll drain --off` ends that"
+    names = ("node aaaaaaaaaaaa", "the service", "node bbbbbbbbbbbb")
+    assert drains.told() == "; ".join(f"{name} {said.format(at)}" for at, name in enumerate(names, 1))
 
 
 def test_drain_lasts_until_it_is_ended_and_that_of_a_node_until_it_leaves(drains: Drains, queue: JobQueue) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from queue_samples import DATASET, LEASE_SECONDS, TENANT, VALIDATION, add_datasets, contents, make_checkpoint, make_spec
 
+from rnncore.fusable import MOST_FUSED
 from rnncore.sweep_spec import SweepSpec
 from services.jobqueue import claims, keys
 from services.jobqueue.claims import ClaimedJob, SignOfLife
@@ -85,6 +86,11 @@ def test_no_more_trials_are_handed_out_together_than_asked_for(scripts: RedisScr
     assert [ids(claim(scripts, most=most)) for most in (2, 1, 9)] == [jobs[:2], [jobs[2]], jobs[3:]]
 
 
+def test_no_more_trials_are_handed_out_together_than_are_worth_it(scripts: RedisScripts, submit: Submit) -> None:
+    jobs = submit(MOST_FUSED + 1)
+    assert [ids(claim(scripts, most=MORE_THAN_ENOUGH)) for _ in range(2)] == [jobs[:MOST_FUSED], jobs[MOST_FUSED:]]
+
+
 def test_each_trial_has_an_epoch_and_a_token_of_its_own(queue: JobQueue, scripts: RedisScripts, submit: Submit) -> None:
     (again,) = submit(1)
     claims.release(scripts, claim(scripts)[0])
@@ -106,6 +112,8 @@ def test_claim_sent_twice_gets_the_same_trials_and_changes_nothing(scripts: Redi
     assert contents(scripts) == before
     claims.lose(scripts, first[0])
     assert claim(scripts, token="token-1") == first[1:]
+    assert ids(claim(scripts, token="token-2")) == [first[0].job]
+    assert claim(scripts, token="token-1") == first[1:], "it is another's by now"
 
 
 def test_only_trials_that_are_alike_are_handed_out_together(
@@ -211,6 +219,23 @@ def test_quota_of_workers_limits_how_many_the_trials_are_shared_out_among(
     assert len(claim(scripts, 4)) == 4
 
 
+def test_workers_that_a_tenant_has_count_against_those_it_may_have(scripts: RedisScripts, submit: Submit) -> None:
+    Tenants(scripts).put(TENANT, TenantLimits(max_running=2))
+    submit(6)
+    assert [len(claim(scripts, free)) for free in (4, 3)] == [3, 3]
+
+
+def test_part_of_a_millisecond_that_is_shared_is_counted_the_next_time(scripts: RedisScripts, submit: Submit) -> None:
+    (job, *_) = submit(3)
+    held = job_of(scripts, claim(scripts)[0])
+    counted = []
+    for step in range(40):
+        held.write(fields={"progress": {"step": step}})
+        counted.append(int(scripts.redis.hget(keys.job(job), "counted_at")))
+    assert counted[0] < counted[-1]
+    assert {(then - counted[0]) % 3 for then in counted} == {0}
+
+
 def test_worker_time_is_shared_out_among_those_at_work(scripts: RedisScripts, submit: Submit) -> None:
     jobs = submit(3)
     held = claim(scripts)
@@ -291,6 +316,14 @@ def test_trials_wait_for_those_that_are_being_submitted(scripts: RedisScripts, s
         jobs += submit(1)
         assert 0 < scripts.redis.pttl(keys.filling(sweep.id)) <= 2000
     assert ids(claim(scripts)) == jobs
+
+
+def test_worker_that_trains_one_trial_at_a_time_waits_for_no_others(
+    scripts: RedisScripts, submit: Submit, sweep: Sweep
+) -> None:
+    with Sweeps(scripts).filling(sweep):
+        jobs = submit(2)
+        assert ids(claim(scripts, most=1)) == jobs[:1]
 
 
 def test_altered_trial_is_set_aside_and_the_others_are_handed_out(

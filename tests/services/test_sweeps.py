@@ -171,6 +171,25 @@ def test_trial_is_stopped_only_once_it_has_gone_on_from_the_checkpoint_of_its_ru
     assert (trials(api, sweep)[1]["stopped_early"], trials(api, sweep)[1]["value"]) == ("halving", 2.0)
 
 
+def test_worse_trial_is_stopped_while_redis_is_full(api: Api, trained: Trained) -> None:
+    sweep, moves = create(api, **HALVING)["id"], sweeper(api)
+    moves.step()
+    train(api, trained, [1.0], moves.step)
+    held = api.claim()
+    report(held, 1, 2.0)
+    api.scripts.redis.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(Overloaded):  # for there is no room for the trial that is due
+            moves.step()
+        with pytest.raises(Cancelled):
+            held.write()
+        held.finish("cancelled")
+    finally:
+        api.scripts.redis.config_set("maxmemory", "1gb")
+    trial = trials(api, sweep)[1]
+    assert (trial["state"], trial["stopped_early"], trial["rungs"]) == ("cancelled", "halving", [2.0])
+
+
 def test_trial_that_came_to_its_end_before_it_heard_of_the_stop_has_succeeded(api: Api, trained: Trained) -> None:
     sweep, moves = create(api, **HALVING)["id"], sweeper(api)
     moves.step()

@@ -42,7 +42,7 @@ def test_every_worker_has_as_many_trials_as_it_can_fuse(api: Api) -> None:
 
 def test_sweep_that_says_never_has_a_worker_for_each_trial(api: Api) -> None:
     assert opened(api, fuse="never", max_parallel=None) == NUM_WORKERS
-    assert claimed(api) == 1
+    assert claimed(api, 1) == 1
 
 
 def test_setting_turns_fusing_off(api: Api) -> None:
@@ -51,7 +51,7 @@ def test_setting_turns_fusing_off(api: Api) -> None:
     moves.settings = api.settings.model_copy(update={"fuse": False})
     moves.step()
     assert len(trials(api, sweep)) == NUM_WORKERS
-    assert claimed(api) == 1
+    assert claimed(api, 1) == 1
 
 
 def test_number_that_was_asked_for_is_kept_to_and_fused(api: Api) -> None:
@@ -73,7 +73,8 @@ def test_search_that_learns_runs_one_point_a_worker_once_it_has_drawn_its_first(
 
 
 def test_replicates_of_a_point_are_fused_by_a_search_that_learns(api: Api) -> None:
-    assert opened(api, search={"method": "tpe"}, replicates=4) == NUM_WORKERS * MOST_FUSED
+    claims.publish_capacity(api.scripts, Capacity(Seats(11, 0), 1 << 40))
+    assert opened(api, search={"method": "tpe"}, replicates=4) == 11 * 4
 
 
 class EagerQueue(JobQueue):
@@ -97,3 +98,18 @@ def test_no_trial_starts_before_those_that_are_started_with_it_are_there(api: Ap
     moves.step()
     assert queue.handed_out == [0] * NUM_WORKERS * MOST_FUSED
     assert claimed(api) == MOST_FUSED
+
+
+@pytest.mark.parametrize(
+    ("changes", "handed_out"),
+    [({"budget": {"max_trials": 1}}, [1]), ({"max_parallel": 1}, [1]), ({"max_parallel": 2}, [0, 0])],
+    ids=["last", "one-at-a-time", "two-at-once"],
+)
+def test_trial_that_is_started_alone_waits_for_no_other(
+    api: Api, changes: dict[str, Any], handed_out: list[int]
+) -> None:
+    create(api, **MANY | changes)
+    moves = sweeper(api)
+    moves.queue = queue = EagerQueue(api)
+    moves.step()
+    assert queue.handed_out == handed_out

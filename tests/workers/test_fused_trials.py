@@ -1,5 +1,6 @@
 """A trainer with several trials in hand, in this process: each is as if it had been alone, and ends alone."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ from services.settings import Settings
 from services.storage import Storage, merged, read_history
 from tests.conftest import SECRET
 from tests.services.queue_samples import DATASET, LEASE_SECONDS, TENANT, audit, make_dataset
-from workers import fused_trials
+from workers import fused_trials, inputs
 from workers.trainer import Trainer
 
 TEXT = "\n".join(f"{n} times {n} is {n * n}" for n in range(200))
@@ -172,7 +173,7 @@ def test_trial_that_goes_on_from_another_step_is_given_back_unused(room: Room, u
     assert (record.state, record.attempt) == (JobState.QUEUED, 1)
     alone = room.queue.job(TENANT, fresh).placement
     assert alone is not None
-    assert alone.fused_with == ()
+    assert (alone.fused_with, alone.environment.get("fused")) == ((), None)
 
 
 def test_trials_of_a_program_that_fails_as_a_whole_are_trained_alone_next_time(
@@ -186,3 +187,31 @@ def test_trials_of_a_program_that_fails_as_a_whole_are_trained_alone_next_time(
     assert room.trainer.run_fused(room.claim(3), "warm") == ["broken"] * 3
     assert room.states(jobs) == ["queued"] * 3
     assert [held.job for held in room.claim(3)] == jobs[:1]
+
+
+def test_trials_have_their_data_in_memory_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+
+    def load(*arguments: Any, **options: Any) -> Any:
+        loaded.append(unspied(*arguments, **options))
+        return loaded[-1]
+
+    unspied = inputs.load
+    monkeypatch.setattr(inputs, "load", load)
+    for seed in range(3):
+        room.submit(train={"seed": seed, "max_steps": 1})
+    assert room.trainer.run_fused(room.claim(3), "warm") == ["succeeded"] * 3
+    assert len(loaded) == 1
+
+
+def test_leases_end_with_a_trainer_that_is_stopped_from_outside(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fused_trials, "fit_fused", stop)
+    for seed in range(2):
+        room.submit(train={"seed": seed})
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        room.trainer.run_fused(room.claim(2), "warm")
+    assert threading.active_count() == before

@@ -21,7 +21,7 @@ def test_stopped_and_continued_trainer_changes_nothing(text: str) -> None:
         zombie.suspend()
         before = files_of(service, job, epoch=1)
         wait_for(lambda: service.job(job)["epoch"] == 2, 30, lambda: f"another epoch: {service.job(job)}")
-        wait_for(lambda: service.job(job)["placement"]["pid"] != pid, 30, lambda: "another trainer")
+        wait_for(lambda: (service.job(job)["placement"] or {"pid": pid})["pid"] != pid, 30, lambda: "another trainer")
         zombie.resume()
         resumed_at = time.monotonic()
         wait_for(lambda: service.job(job)["progress"]["step"] >= 400, 60, lambda: "its successor to go on")

@@ -154,7 +154,7 @@ local function start(id, own, group, seat, workers, tenant)
   redis.call('HINCRBY', key, 'epoch', 1)
   redis.call('HINCRBY', key, 'attempt', 1)
   redis.call('HSETNX', key, 'started_at', now())
-  redis.call('HDEL', key, 'preempt_requested')
+  redis.call('HDEL', key, 'preempt_requested', 'placement')  -- where it ran before says nothing of where it will
   redis.call('HSET', key, 'state', 'running', 'token', own, 'report', 0, 'reason', 'claimed', 'claimed_at', now(),
     'counted_at', now(), 'seat', seat, 'workers', workers)
   if group then
