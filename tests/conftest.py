@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from rnncore.errors import Unavailable
 from services.embedded_redis import redis_arguments, redis_command
@@ -20,6 +21,15 @@ from services.storage import Storage
 from tests.s3_server import BUCKET, S3Server, s3_server
 
 pytest_plugins = ["tests.service_fixtures"]
+# Until a process says how it logs, structlog draws each exception with the locals of every frame: half a minute of work
+# for one of the API's.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 SECRET = "a secret of the tests"
 _LOOK_SECONDS = 0.005

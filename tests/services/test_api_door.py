@@ -150,8 +150,10 @@ class BrokenQueue(JobQueue):
 def test_unforeseen_fault_is_500_with_an_id_and_no_detail(api: Api) -> None:
     rooms = api.app.state.rooms
     api.app.state.rooms = dataclasses.replace(rooms, queue=BrokenQueue(api.scripts))
-    answer = api.client.get("/v1/jobs", headers={"x-request-id": "mine"})
-    api.app.state.rooms = rooms
+    try:
+        answer = api.client.get("/v1/jobs", headers={"x-request-id": "mine"})
+    finally:
+        api.app.state.rooms = rooms
     assert answer.status_code == 500
     error = envelope(answer)
     assert (error["type"], error["code"]) == ("server_error", "internal_error")
