@@ -116,6 +116,7 @@ def scripts(redis_server: RedisServer) -> Iterator[RedisScripts]:
     scripts.redis.flushall()
     yield scripts
     strangers = [key for key in scripts.redis.keys("*") if not key.startswith(PREFIX)]
+    scripts.redis.flushall()  # a service that starts now, for a later test, finds nothing of another version
     scripts.close()
     assert strangers == []
 

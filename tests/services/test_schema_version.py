@@ -15,6 +15,7 @@ from services.app import create_app
 from services.home import redis_of
 from services.jobqueue import claims, keys
 from services.jobqueue.claims import ClaimedJob
+from services.jobqueue.drain import Drains
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.scripts import RedisScripts
 from services.settings import Settings
@@ -45,6 +46,8 @@ def test_no_script_touches_data_of_another_version(scripts: RedisScripts, versio
         lambda: claims.claim(scripts, lease_seconds=LEASE_SECONDS),
         lambda: claims.lose(scripts, held),
         lambda: queue.cancel(TENANT, record.id),
+        Drains(scripts).begin,
+        Drains(scripts).end,
         queue.ping,
     ):
         with pytest.raises(SchemaMismatch) as caught:
