@@ -12,6 +12,22 @@ from tests.running_service import Service
 
 # A page to its end: the reader, and what each of its steps printed.
 Read = tuple[Reader, list[str]]
+# Pages of which more is asked than that their commands run are read by the files that ask. All others: test_pages.py.
+READ_BY = {
+    "docs/how-to/operations.md": "test_operations_page.py",
+    "docs/how-to/tasks.md": "test_tasks_page.py",
+    "README.md": "test_what_pages_print.py",
+    "docs/how-to/openai.md": "test_what_pages_print.py",
+    "docs/how-to/sampling.md": "test_what_pages_print.py",
+    "docs/how-to/sweeps.md": "test_what_pages_print.py",
+}
+
+
+def check_whole(read: Callable[[str], Read], name: str) -> None:
+    """Fails unless every command of the page was run."""
+    reader, printed = read(name)
+    assert reader.left == []
+    assert len(printed) == len(page(name).steps)
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.docs.conftest import Read
+from tests.docs.conftest import READ_BY, Read, check_whole
 from tests.docs.pages import MISNAMED, ROOT, Page, page, pages
 
-# A test of their own reads these step by step, looks at the service in between, and holds that no step was left out.
-LOOKED_AT_IN_BETWEEN = {"docs/how-to/operations.md": "test_operations_page.py"}
 # What the pages have their readers make.
 MADE_LATER = "deploy/secrets"
-READ_WHOLE = [one.name for one in pages() if one.steps and one.name not in LOOKED_AT_IN_BETWEEN]
+READ_WHOLE = [one.name for one in pages() if one.steps and one.name not in READ_BY]
 EVERY_PAGE = pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
 
 
@@ -21,16 +19,14 @@ EVERY_PAGE = pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", READ_WHOLE)
 def test_commands_of_the_page_run(read: Callable[[str], Read], name: str) -> None:
-    reader, printed = read(name)
-    assert reader.left == []
-    assert len(printed) == len(page(name).steps)
+    check_whole(read, name)
 
 
-def test_pages_that_are_looked_at_in_between_have_their_test() -> None:
-    for name, test in LOOKED_AT_IN_BETWEEN.items():
+def test_pages_that_are_read_elsewhere_are_read_whole_there() -> None:
+    for name, test in READ_BY.items():
         text = (ROOT / "tests" / "docs" / test).read_text()
-        assert f'reader_of("{name}")' in text
-        assert "assert reader.left == []" in text
+        assert f'"{name}"' in text
+        assert "assert reader.left == []" in text or "check_whole(read, " in text
 
 
 @EVERY_PAGE

@@ -11,7 +11,7 @@ import pytest
 from unroll.lecture.adding import sequences
 
 from rnncore.spec import Task
-from tests.docs.conftest import Read
+from tests.docs.conftest import Read, check_whole
 from tests.docs.files import FILES, ROWS
 from tests.docs.pages import page
 from tests.running_service import Service
@@ -44,6 +44,10 @@ def of(read: Callable[[str], Read], service: Service) -> Callable[[str], Outcome
 
 def rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in FILES[name]().decode().splitlines()]
+
+
+def test_commands_of_the_page_run(read: Callable[[str], Read]) -> None:
+    check_whole(read, NAME)
 
 
 def test_page_has_a_section_for_every_task() -> None:

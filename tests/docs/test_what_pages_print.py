@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.docs.conftest import Read
+from tests.docs.conftest import READ_BY, Read, check_whole
 from tests.docs.pages import page
 from tests.running_service import Service
 
@@ -14,6 +14,11 @@ from tests.running_service import Service
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 ReadPage = Callable[[str], Read]
+
+
+@pytest.mark.parametrize("name", [name for name, test in READ_BY.items() if test == "test_what_pages_print.py"])
+def test_commands_of_the_page_run(read: ReadPage, name: str) -> None:
+    check_whole(read, name)
 
 
 def test_openais_client_trains_watches_names_and_samples(read: ReadPage) -> None:
