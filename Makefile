@@ -12,10 +12,8 @@ TORCH_INDEX := $(if $(UNROLL_TORCH_INDEX),--extra-index-url $(UNROLL_TORCH_INDEX
 demo: setup
 	$(BIN)/python -m services.demo
 
-# Half of the suite waits for services, so that two cores have work for three. In the order of the files: those that take
-# long are not kept for the end, as they would be by their few tests.
 test: setup
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest
 
 setup: $(STAMP)
 
