@@ -192,13 +192,15 @@ class Site:
 
 async def _pushed(first: Response, render: Callable[[], Response]) -> AsyncIterator[str]:
     """A frame with the part for each answer that differs from the one before."""
-    page, shown = first, b""
+    page, shown, took = first, b"", 0.0
     while page.status_code == 200:
         body = bytes(page.body)
         yield ": keep-alive\n\n" if body == shown else f"event: part\ndata: {json.dumps(body.decode())}\n\n"
-        shown, began = body, time.monotonic()
+        shown = body
+        await asyncio.sleep(max(_PUSH_SECONDS, _PATIENCE * took))
+        began = time.monotonic()
         page = await run_in_threadpool(render)
-        await asyncio.sleep(max(_PUSH_SECONDS, _PATIENCE * (time.monotonic() - began)))
+        took = time.monotonic() - began
 
 
 def _next(request: Request) -> str:
