@@ -112,6 +112,14 @@ def test_row_and_line_light_each_other_up(visit: Visit, fake: FakeV1) -> None:
     expect(page.locator("tr.is-lit")).to_have_attribute("id", "trial-row-7")
 
 
+def test_trial_without_a_place_on_an_axis_has_no_dot_there(visit: Visit, fake: FakeV1) -> None:
+    fake.shelves.of_sweeps = [sweep_shelf([trial(0, 1.5), trial(1, 1.4, parameters={"model.cell": "gru"})])]
+    page = visit(PAGE)
+    expect(page.locator("#course")).to_have_attribute("data-dots", "2")
+    expect(page.locator("#scatter")).to_have_attribute("data-dots", "1")
+    assert page.locator("#scatter circle").count() == 1
+
+
 def test_new_trials_appear_without_a_reload_and_move_nobodys_view(visit: Visit, fake: FakeV1) -> None:
     scored(fake, 60)
     page = visit(f"{PAGE}?order=number&train.learning_rate=0.0005..0.05")
@@ -305,10 +313,9 @@ def test_queue_and_workers_keep_themselves_current(visit: Visit, fake: FakeV1) -
 
 
 def test_hostile_text_comes_through_live_parts_and_drawings_as_text(visit: Visit, fake: FakeV1) -> None:
-    page = visit(PAGE)
     spec = sweep_spec(name=HOSTILE, parameters={"init_from": {"values": ["a", "b"]}}, early_stopping=None)
     fake.shelves.of_sweeps = [sweep_shelf([trial(0, 1.5, parameters={"init_from": "a"})], spec)]
-    page.reload()
+    page = visit(PAGE)
     expect(page.locator("#sweep-title")).to_have_text(SHOWN)
     page.goto(fake.url + "/queue")
     fake.shelves.of_line = Line(

@@ -14,7 +14,7 @@ export class Dots {
     this.dots = new Map();
   }
 
-  /** `points`: {number, x, y, isBest}; `steps`: [[x, y], ...] of a line that holds each y until the next x. */
+  /** `points`: {number, x, y, isBest}, of which those without a place on an axis are left out; `steps`: [[x, y], ...] of a line that holds each y until the next x. */
   draw(xAxis, yAxis, points, steps = []) {
     this.dots.clear();
     const width = this.element.clientWidth;
@@ -24,9 +24,12 @@ export class Dots {
     const picture = svg("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true" });
     picture.append(...frame(x, y, xAxis, width));
     if (steps.length) picture.append(svg("path", { d: stepped(steps, x, y, width - MARGIN.right), class: "plot-course" }));
-    for (const point of points) picture.append(this.dot(point, x.place(point.x), y.place(point.y)));
+    for (const point of points) {
+      const [cx, cy] = [x.place(point.x), y.place(point.y)];
+      if (Number.isFinite(cx) && Number.isFinite(cy)) picture.append(this.dot(point, cx, cy));
+    }
     this.element.replaceChildren(picture);
-    this.element.dataset.dots = points.length;
+    this.element.dataset.dots = this.dots.size;
   }
 
   dot(point, cx, cy) {
