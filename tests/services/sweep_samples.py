@@ -21,6 +21,11 @@ def body(api: Api, **changes: Any) -> dict[str, Any]:
     return asked | {"max_parallel": 2} | changes
 
 
+def grid(path: str, *values: Any) -> dict[str, Any]:
+    """Changes to `body`: a grid over one field."""
+    return {"parameters": {path: {"values": values}}, "search": {"method": "grid"}, "budget": {}}
+
+
 def create(api: Api, **changes: Any) -> dict[str, Any]:
     return good(api.client.post("/v1/sweeps", json=body(api, **changes)))
 
@@ -38,6 +43,10 @@ def show(api: Api, sweep: str) -> dict[str, Any]:
 def trials(api: Api, sweep: str) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = good(api.client.get(f"/v1/sweeps/{sweep}/trials"))["data"]
     return listed
+
+
+def states(api: Api, sweep: str) -> list[str]:
+    return [trial["state"] for trial in trials(api, sweep)]
 
 
 def sweeper(api: Api) -> Sweeper:
