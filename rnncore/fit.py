@@ -5,9 +5,7 @@ Knows no queue: whoever watches passes an Observer.
 
 import logging
 import os
-import platform
 import warnings
-from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
@@ -17,6 +15,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from rnncore.checkpoint import Snapshot, load_weights
+from rnncore.environment import environment, in_turn
 from rnncore.loop import Identity, Observer, Replay, TrainingLoop
 from rnncore.module import RecurrentModule
 from rnncore.ranks import ALONE, Ranks
@@ -66,7 +65,8 @@ def fit(
     torch.set_flush_denormal(True)  # denormal numbers are about 20 times slower on CPUs
     task, network = prepared(spec, data, resume or initial)
     precision, why = (resume.manifest.precision, None) if resume else resolved_precision(spec.train.precision, ranks)
-    identity = Identity(job.id, job.epoch, precision, environment(ranks))
+    earlier = resume.manifest.environment if resume else {}
+    identity = Identity(job.id, job.epoch, precision, in_turn(earlier, environment(ranks)))
     loop = TrainingLoop(spec, task, observer, identity, resume=resume, replay=replay, ranks=ranks)
     if why:
         loop.warn(why)
@@ -124,20 +124,6 @@ def resolved_precision(asked: Precision, ranks: Ranks = ALONE) -> tuple[str, str
         return "bf16-mixed", None
     why = "this hardware cannot multiply bf16; training in fp32 instead of train.precision=bf16-mixed"
     return "fp32", why if asked == "bf16-mixed" else None
-
-
-def environment(ranks: Ranks = ALONE) -> dict[str, str | int]:
-    """What must be equal for two runs to be equal bit for bit."""
-    return {
-        "workers": ranks.size,
-        "torch": torch.__version__,
-        "pytorch_lightning": version("pytorch-lightning"),
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "cpus": os.cpu_count() or 1,
-    }
 
 
 def _strategy(ranks: Ranks) -> DDPStrategy | str:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from rnncore.checkpoint import Snapshot
+from rnncore.environment import environment, in_turn
 from rnncore.errors import InvalidInput
-from rnncore.fit import Job, environment, prepared, resolved_precision
+from rnncore.fit import Job, prepared, resolved_precision
 from rnncore.fusable import fusable
 from rnncore.fused_network import FusedNetwork
 from rnncore.learner import adamw, set_rate
@@ -104,7 +105,8 @@ class _Run:
             self.generators["rng.cuda"] = torch.Generator(self.device).manual_seed(self.train.seed)
         self.task, self.network = task, network.to(self.device).train()
         self.optimizer = adamw(self.network, self.train)
-        identity = Identity(job.id, job.epoch, "fp32", environment() | {"fused": num_trials})
+        earlier = trial.resume.manifest.environment if trial.resume else {}
+        identity = Identity(job.id, job.epoch, "fp32", in_turn(earlier, environment(fused=num_trials)))
         self._loop = TrainingLoop(job.spec, task, trial.observer, identity, resume=trial.resume)
         self.is_over = self._loop.is_over
         if not self.is_over:

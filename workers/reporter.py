@@ -17,8 +17,8 @@ import ray
 import torch
 
 from rnncore.checkpoint import Snapshot, save_checkpoint
+from rnncore.environment import environment, in_turn
 from rnncore.errors import StorageFull, Unavailable
-from rnncore.fit import environment
 from rnncore.loop import Point
 from rnncore.manifest import MANIFEST, Manifest
 from rnncore.ranks import ALONE, Ranks
@@ -86,11 +86,11 @@ class QueueReporter:
     def is_fused_with(self, jobs: Sequence[str]) -> None:
         """It is trained in one program with these other `jobs`, a fact on which its last bits depend."""
         assert self._placement is not None
-        told = environment() | {"fused": len(jobs) + 1}
-        placement = self._placement.model_copy(update={"fused_with": tuple(jobs), "environment": told})
+        told = in_turn(self._placement.environment, environment(fused=len(jobs) + 1))
+        self._placement = self._placement.model_copy(update={"fused_with": tuple(jobs), "environment": told})
         text = f"fused with {len(jobs)} other trials of its sweep"
         event = ("message", {"level": "info", "text": text})
-        self._held.write(fields={"placement": placement.model_dump()}, events=[event])
+        self._held.write(fields={"placement": self._placement.model_dump()}, events=[event])
         self.say("info", text)
 
     def loaded(self, data: TextData | ExampleData, *, resume: Manifest | None, kept: Sequence[Checkpoint]) -> None:
@@ -99,6 +99,7 @@ class QueueReporter:
             done = resume.progress
             self._relay.resumed(step=done.step, characters=done.characters, seconds=done.training_seconds)
             self.parameters_sha256 = resume.parameters_sha256
+            self._went_on_from(resume)
         self._published = sorted(kept, key=lambda c: c.step)
         self._best_step = next((c.step for c in kept if c.is_best), None)
         self.patiently(self._drop_strays)
@@ -109,6 +110,13 @@ class QueueReporter:
             f"attempt {self._held.claim.attempt}, {start}: {len(data.training)} {unit} to train on, "
             f"{len(data.validation)} to validate on",
         )
+
+    def _went_on_from(self, resume: Manifest) -> None:
+        assert self._placement is not None
+        told = in_turn(resume.environment, self._placement.environment)
+        if told != self._placement.environment:
+            self._placement = self._placement.model_copy(update={"environment": told})
+            self._held.write(fields={"placement": self._placement.model_dump()})
 
     def before_step(self) -> None:
         self._held.check()

@@ -92,7 +92,9 @@ class Placement(_Record):
         (), description="Of a fused trial: the jobs that were trained in one program with it when it began."
     )
     environment: dict[str, str | int] = Field(
-        default_factory=dict, description="What must be equal for two runs to be equal bit for bit."
+        default_factory=dict,
+        description="What must be equal for two runs to be equal bit for bit. "
+        "What changed between attempts has its values in turn.",
     )
 
 

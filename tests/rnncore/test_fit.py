@@ -111,6 +111,19 @@ def test_manifest_says_what_was_trained_and_on_what(train: Train, make_spec: Mak
     assert manifest.environment["torch"] == torch.__version__
 
 
+def test_manifest_says_under_what_the_run_went_on_and_under_what_before(
+    train: Train, make_spec: MakeSpec, data: TextData
+) -> None:
+    spec = make_spec(max_steps=4, checkpoint_every_steps=2, validate_every_steps=4)
+    first = train(spec, data).snapshot(2)
+    earlier = first.manifest.model_copy(
+        update={"environment": {**first.manifest.environment, "torch": "1.0", "fused": 3}}
+    )
+    manifest = train(spec, data, resume=first._replace(manifest=earlier)).snapshot(4).manifest
+    expected = {**first.manifest.environment, "torch": f"1.0, then {torch.__version__}", "fused": 3}
+    assert manifest.environment == expected
+
+
 def test_initial_weights_start_a_new_run_at_step_one(train: Train, make_spec: MakeSpec, data: TextData) -> None:
     first = train(make_spec(seed=1), data).snapshot(8)
     still = make_spec(seed=2, learning_rate=1e-30, weight_decay=0.0, max_steps=1)

@@ -191,6 +191,7 @@ def test_checkpoint_of_a_fused_trial_is_resumed_alone_and_fused_again(
     for i in (0, 1):
         alone = train(specs[i], data, resume=whole[i].snapshot(10))
         assert_close(alone.snapshot(20).weights, whole[i].snapshot(20).weights)
+        assert alone.snapshot(20).manifest.environment == whole[i].snapshot(20).manifest.environment
     again, _ = train_fused(specs, data, resume={i: whole[i].snapshot(10) for i in range(3)})
     for ours, theirs in zip(again, whole, strict=True):
         assert ours.snapshot(20).manifest.files == theirs.snapshot(20).manifest.files
@@ -209,6 +210,7 @@ def test_trials_at_different_steps_go_on_together(
     assert resumed[1].points == []
     assert_close(resumed[0].snapshot(12).training, whole[0].snapshot(12).training)
     assert_equal_runs(resumed[2], whole[2], 12)
+    assert resumed[0].snapshot(12).manifest.environment["fused"] == 3
 
 
 def test_patience_and_epochs_end_a_trial_as_they_do_alone(

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from rnncore.environment import environment
 from rnncore.errors import Stopped
-from rnncore.fit import environment, resolved_precision
+from rnncore.fit import resolved_precision
 from rnncore.ranks import ALONE, Agreement, Ranks
 
 

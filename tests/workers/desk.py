@@ -122,6 +122,7 @@ class Desk:
             self.reporter.after_checkpoint(snapshot(step), [Sample("a", "b")], is_best=step == best)
 
     def load(self, resume: Manifest | None = None) -> None:
+        self.reporter.began(start="cold")
         self.reporter.loaded(DATA, resume=resume, kept=self.queue.checkpoints(TENANT, self.job))
 
     @property

@@ -3,12 +3,13 @@
 import os
 
 import pytest
+import torch
 from desk import DATA, Desk, point, snapshot
 
+from rnncore.environment import environment
 from rnncore.errors import (
     LeaseLost,
 )
-from rnncore.fit import environment
 from services import layout
 from services.jobqueue import keys
 from services.storage import read_history
@@ -71,6 +72,16 @@ def test_trial_says_with_whom_it_is_fused(desk: Desk) -> None:
     assert desk.events("message") == [{"level": "info", "text": text}]
     desk.reporter.close()
     assert desk.lines() == [f"info {text}"]
+
+
+def test_placement_tells_under_what_earlier_attempts_ran(desk: Desk) -> None:
+    resume = snapshot(1).manifest.model_copy(update={"environment": environment(fused=3) | {"torch": "1.0"}})
+    desk.load(resume)
+    assert desk.record.placement is not None
+    told = desk.record.placement.environment
+    assert told == environment() | {"fused": 3, "torch": f"1.0, then {torch.__version__}"}
+    desk.reporter.is_fused_with(["job-b"])
+    assert desk.record.placement.environment == told | {"fused": "3, then 2"}
 
 
 def test_next_trainer_goes_on_to_delete_the_oldest(desk: Desk) -> None:
