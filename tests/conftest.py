@@ -39,11 +39,11 @@ _LOOK_SECONDS = 0.005
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     """The first true value of `condition`; fails the test if there is none within `seconds`."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not (found := condition()):
-        if time.monotonic() > deadline:
+        if (waited := time.monotonic() - began) > seconds:
             pytest.fail(f"still not so after {seconds} s: {condition}")
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(min(0.05, _LOOK_SECONDS + waited / 100))
     return found
 
 
