@@ -56,6 +56,7 @@ bench: setup
 	$(BIN)/python benchmarks/equality.py
 	$(BIN)/python benchmarks/gang_overhead.py
 	$(BIN)/python benchmarks/neighbours.py
+	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/sampling_http.py

@@ -28,6 +28,8 @@ from rnncore.text import TextData
 # Lightning announces itself and warns of loaders without worker processes; ours needs none.
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
+LEAST_TO_SHARE = 1024
+"""Units times streams of a rank, below which a second thread gains less than a fifth and takes a core from all else."""
 _LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
 
 
@@ -124,6 +126,11 @@ def resolved_precision(asked: Precision, ranks: Ranks = ALONE) -> tuple[str, str
         return "bf16-mixed", None
     why = "this hardware cannot multiply bf16; training in fp32 instead of train.precision=bf16-mixed"
     return "fp32", why if asked == "bf16-mixed" else None
+
+
+def threads_for(spec: JobSpec, available: int, ranks: Ranks = ALONE) -> int:
+    """On how many of `available` threads a rank trains: on one where its products are too small to be shared out."""
+    return available if spec.model.hidden_size * spec.train.batch_size >= LEAST_TO_SHARE * ranks.size else 1
 
 
 def _strategy(ranks: Ranks) -> DDPStrategy | str:

@@ -21,8 +21,8 @@ from services.storage import Storage
 from tests.s3_server import BUCKET, S3Server, s3_server
 
 pytest_plugins = ["tests.service_fixtures"]
-# Several services share two cores: threads that spin while they wait for one another would take them from the others.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Tests run side by side, and each may have a service of its own: as if that had one core, its trainers take one thread.
+os.environ["RAY_OVERRIDE_RESOURCES"] = '{"CPU": 1}'
 # Until a process says how it logs, structlog draws each exception with the locals of every frame: half a minute of work
 # for one of the API's.
 structlog.configure(

@@ -23,6 +23,9 @@ TINY: dict[str, Any] = {
     "train": {"batch_size": 4, "tbptt_steps": 16, "max_steps": 60, "precision": "fp32"},
 }
 
+OTHERS = ("UNROLL_", "RAY_AD", "RAY_AUTH", "REDIS_")
+"""How variables begin that lead to another service."""
+
 
 class Service:
     """One running service. Use `running`; everything it starts ends with it."""
@@ -31,7 +34,7 @@ class Service:
         self.home = home
         self.arguments = arguments
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("UNROLL_", "RAY_", "REDIS_"))},
+            **{k: v for k, v in os.environ.items() if not k.startswith(OTHERS)},
             "UNROLL_HOME": str(home),
             "UNROLL_PORT": str(free_port("127.0.0.1")),
             **settings,
@@ -156,5 +159,5 @@ def wait_for(look: Callable[[], Any], seconds: float, what: Callable[[], str]) -
     while (waited := time.monotonic() - began) < seconds:
         if found := look():
             return found
-        time.sleep(min(0.25, 0.02 + waited / 20))
+        time.sleep(min(0.15, 0.02 + waited / 20))
     raise AssertionError(f"waited {seconds} s for {what()}")

@@ -18,7 +18,7 @@ import torch
 
 from rnncore.checkpoint import Snapshot
 from rnncore.errors import Cancelled, LeaseLost, Stopped, Suspended
-from rnncore.fit import Job, fit, resolved_precision
+from rnncore.fit import Job, fit, resolved_precision, threads_for
 from rnncore.loop import Observer, Point
 from rnncore.ranks import ALONE, Ranks
 from rnncore.tasks import Sample
@@ -49,7 +49,6 @@ class Trainer:
         scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self._rooms = Rooms(settings, scripts, JobQueue(scripts), Storage.of(settings), end_process)
         self._threads = threads
-        self._jobs_run = 0
         # Lightning imports its parts when they are first used; have it over before a job waits for it.
         importlib.import_module("pytorch_lightning.trainer.trainer")
 
@@ -59,7 +58,7 @@ class Trainer:
         As the first of several `ranks`, which run on `nodes`, it raises RuntimeError where another has died, which is
         no end of the job.
         """
-        self._reset()
+        self._reset(threads_for(claim.spec, self._threads, ranks))
         run = ClaimedRun(claim, self._rooms)
         about = _about(claim)
         with run.held, structlog.contextvars.bound_contextvars(**about), span("job.run", claim.traceparent, about):
@@ -74,8 +73,7 @@ class Trainer:
 
         On one thread: the products that are worth fusing are too small to be shared out among several.
         """
-        self._reset()
-        torch.set_num_threads(1)
+        self._reset(1)
         trials = FusedTrials(claimed, self._rooms)
         with ExitStack() as spans:  # of each trial, until all are through
             for claim in claimed:
@@ -88,7 +86,7 @@ class Trainer:
 
         What fails here alone is told to the queue. Raises whatever ends it but Stopped.
         """
-        self._reset()
+        self._reset(threads_for(claim.spec, self._threads, ranks))
         settings, scripts, queue, storage, _ = self._rooms
         held = ClaimedJob(scripts, claim, lease_seconds=settings.lease_seconds)
         try:
@@ -101,9 +99,8 @@ class Trainer:
                 fail(held, error, "")
             raise
 
-    def _reset(self) -> None:
-        self._jobs_run += 1
-        torch.set_num_threads(self._threads)
+    def _reset(self, threads: int) -> None:
+        torch.set_num_threads(threads)
         torch.set_default_dtype(torch.float32)
 
     def _train(self, run: ClaimedRun, start: Literal["warm", "cold"], ranks: Ranks, nodes: Sequence[str]) -> str:

@@ -148,7 +148,7 @@ def parameters() -> set[str]:
 
 def test_gang_over_both_hosts_goes_on_with_one_worker_when_the_cable_is_cut(lab: Lab, until: Until) -> None:
     spec = SPEC | {"dataset": _dataset(lab), "model": SPEC["model"] | {"dropout": 0.0}}
-    train = SPEC["train"] | {"max_steps": 3000, "checkpoint_every_steps": 300}
+    train = SPEC["train"] | {"max_steps": 1500, "checkpoint_every_steps": 150}
     spec |= {"train": train, "resources": {"num_workers": 2, "min_workers": 1}}
     job = lab.http.post("/v1/jobs", json=spec).raise_for_status().json()["id"]
     until(lambda: lab.http.get(f"/v1/jobs/{job}/checkpoints").json()["data"], SECONDS)

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from rnncore.errors import CorruptCheckpoint
-from rnncore.fit import resolved_precision
+from rnncore.fit import resolved_precision, threads_for
 from rnncore.network import RecurrentNetwork
+from rnncore.ranks import Ranks
 from rnncore.spec import Cell, JobSpec
 from rnncore.text import TextData
 
@@ -122,6 +123,17 @@ def test_manifest_says_under_what_the_run_went_on_and_under_what_before(
     manifest = train(spec, data, resume=first._replace(manifest=earlier)).snapshot(4).manifest
     expected = {**first.manifest.environment, "torch": f"1.0, then {torch.__version__}", "fused": 3}
     assert manifest.environment == expected
+
+
+@pytest.mark.parametrize(
+    ("hidden_size", "batch_size", "num_ranks", "threads"),
+    [(32, 32, 1, 6), (31, 32, 1, 1), (64, 32, 2, 6), (32, 32, 2, 1), (512, 2, 1, 6), (512, 1, 1, 1)],
+)
+def test_a_rank_takes_all_threads_where_its_products_are_large_enough(
+    make_spec: MakeSpec, hidden_size: int, batch_size: int, num_ranks: int, threads: int
+) -> None:
+    spec = make_spec(hidden_size=hidden_size, batch_size=batch_size)
+    assert threads_for(spec, 6, Ranks(0, num_ranks)) == threads
 
 
 def test_initial_weights_start_a_new_run_at_step_one(train: Train, make_spec: MakeSpec, data: TextData) -> None:

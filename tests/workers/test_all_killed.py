@@ -6,11 +6,11 @@ from tests.running_service import running
 def test_after_everything_was_killed_queued_and_running_jobs_go_on(text: str) -> None:
     with running() as service:
         dataset = service.upload(text)
-        train = {"max_steps": 3000, "checkpoint_every_steps": 100}
+        train = {"max_steps": 1500, "checkpoint_every_steps": 100}
         undisturbed = service.ended(service.submit(dataset, train=train)["id"])
         at_work = service.submit(dataset, train=train)["id"]
         waiting = [service.submit(dataset, train={"seed": seed})["id"] for seed in (1, 2)]
-        service.stepped(at_work, 500)
+        service.stepped(at_work, 300)
         service.kill_everything()
         service.start()
         record = service.ended(at_work)

@@ -47,7 +47,7 @@ class Room:
     """A queue with a sweep, and a trainer."""
 
     def __init__(self, scripts: RedisScripts, settings: Settings) -> None:
-        self.scripts = scripts
+        self.scripts, self.settings = scripts, settings
         self.queue = JobQueue(scripts)
         self.storage = Storage.of(settings)
         self.trainer = Trainer(settings, threads=1)
@@ -117,6 +117,17 @@ def test_each_trial_ends_as_its_separate_run(room: Room) -> None:
     assert (record.placement.threads, record.placement.environment["fused"]) == (1, 3)
     assert (alone_record.placement.fused_with, alone_record.placement.environment.get("fused")) == ((), None)
     assert [record.progress.step for record in room.records(jobs)] == [30, 20, 30]
+
+
+def test_small_job_trains_on_one_thread_and_a_larger_one_on_all(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("workers.trainer.fit", lambda *_, **__: seen.append(torch.get_num_threads()))
+    trainer = Trainer(room.settings, threads=3)
+    for hidden_size in (7, 512, 7):
+        room.submit(model={"hidden_size": hidden_size})
+        trainer.run(room.claim(1)[0], "warm")
+    torch.set_num_threads(1)
+    assert seen == [1, 3, 1]
 
 
 def test_trial_that_fails_ends_alone_and_says_why(room: Room) -> None:

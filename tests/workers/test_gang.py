@@ -56,7 +56,7 @@ def test_gang_whose_second_rank_is_killed_in_mid_epoch_ends_as_one_worker_does(p
     job = pair.submit(dataset, model=MODEL, train=TRAIN, resources={"num_workers": 2, "min_workers": 2})["id"]
     placement = started(pair, job)["placement"]
     pair.stepped(job, 50)
-    assert (placement["workers"], placement["threads"]) == (2, max(1, (os.cpu_count() or 1) // 2))
+    assert (placement["workers"], placement["threads"]) == (2, 1)
     (second,) = ranks(pair) - {placement["pid"]}
     os.kill(second, signal.SIGKILL)
     record = pair.ended(job, 200)
@@ -87,7 +87,7 @@ def test_gang_outlives_the_dispatcher_keeps_its_seats_and_gives_them_back_when_c
     wait_for(lambda: log.read_text().count("dispatcher ready") == 2, 60, lambda: "another dispatcher")
     small = pair.submit(dataset, train={"max_steps": 5})["id"]
     step = pair.job(job)["progress"]["step"]
-    pair.stepped(job, step + 500)
+    pair.stepped(job, step + 100)
     waiting = pair.job(small)
     assert (waiting["state"], waiting["queue"]["reason"]) == ("queued", "no_free_worker")
     assert (pair.job(job)["epoch"], ranks(pair)) == (1, at_work)

@@ -8,7 +8,7 @@ from services import layout
 from tests.running_service import Service, running, wait_for
 
 BEAT_SECONDS = 0.3
-LONG = {"max_steps": 6000, "checkpoint_every_steps": 200, "keep_checkpoints": 1000}
+LONG = {"max_steps": 2500, "checkpoint_every_steps": 200, "keep_checkpoints": 1000}
 
 
 def test_stopped_and_continued_trainer_changes_nothing(text: str) -> None:
