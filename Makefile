@@ -12,8 +12,9 @@ TORCH_INDEX := $(if $(UNROLL_TORCH_INDEX),--extra-index-url $(UNROLL_TORCH_INDEX
 demo: setup
 	$(BIN)/python -m services.demo
 
+# Files side by side, each in the order of its tests: much of the suite waits for processes to start.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 setup: $(STAMP)
 

@@ -38,6 +38,7 @@ class Stack:
         self._sockets = socket_folder(self._home)
         self._environment = dict(os.environ)
         self._children: list[Child] = []
+        self._http = httpx.Client(timeout=2)  # one for all that is asked: to make one costs more than to ask
         self._is_stopping = False
         self.url = ""
 
@@ -68,11 +69,11 @@ class Stack:
         if settings.sampler == "serve":
             sampler = self._add("sampler", _python("services.sampling.front"))
         dispatcher = self._add("dispatcher", _python("workers.dispatcher"))
-        self._wait(app, lambda: '"redis":"ok"' in _body(f"{self.url}/readyz"))
-        self._wait(sampler, lambda: '"sampler":"ok"' in _body(f"{self.url}/readyz"))
+        self._wait(app, lambda: '"redis":"ok"' in self._body(f"{self.url}/readyz"))
+        self._wait(sampler, lambda: '"sampler":"ok"' in self._body(f"{self.url}/readyz"))
         say("warming a trainer")
         warm = f"http://127.0.0.1:{metrics_port}/metrics"
-        self._wait(dispatcher, lambda: _has_warm_trainer(_body(warm)))
+        self._wait(dispatcher, lambda: _has_warm_trainer(self._body(warm)))
         (self.run_folder / "url").write_text(f"{self.url}\n")
 
     def watch(self, say: Callable[[str], None]) -> None:
@@ -90,6 +91,7 @@ class Stack:
     def stop(self) -> None:
         """Ends all, last started first."""
         (self.run_folder / "url").unlink(missing_ok=True)
+        self._http.close()
         for child in reversed(self._children):
             child.stop()
         shutil.rmtree(self._sockets, ignore_errors=True)
@@ -120,6 +122,7 @@ class Stack:
         command = [
             *_python("ray.scripts.scripts"),
             *("start", "--head", "--block", "--disable-usage-stats", "--include-dashboard", "false"),
+            *("--no-monitor", "--include-log-monitor", "false"),  # no autoscaler, and nobody reads logs through Ray
             *("--node-ip-address", "127.0.0.1", "--port", str(port)),
             *("--temp-dir", str(self._ray_folder), "--object-store-memory", str(_OBJECT_STORE_BYTES)),
         ]
@@ -136,6 +139,12 @@ class Stack:
         child.start()
         return child
 
+    def _body(self, url: str) -> str:
+        try:
+            return self._http.get(url).text
+        except httpx.HTTPError:
+            return ""
+
     def _wait(self, child: Child, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not is_ready():
@@ -149,13 +158,6 @@ class Stack:
 def _python(module: str) -> list[str]:
     # -P: a folder named `services` where somebody happens to stand is not ours.
     return [sys.executable, "-P", "-m", module]
-
-
-def _body(url: str) -> str:
-    try:
-        return httpx.get(url, timeout=2).text
-    except httpx.HTTPError:
-        return ""
 
 
 def _has_warm_trainer(metrics: str) -> bool:

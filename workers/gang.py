@@ -14,17 +14,14 @@ from typing import Any, Literal, NamedTuple, cast
 import ray
 import structlog
 
-from rnncore.errors import Stopped
-from rnncore.ranks import Ranks
 from services.jobqueue import claims
-from services.jobqueue.claims import ClaimedJob
+from services.jobqueue.claims import STUCK, ClaimedJob
 from services.jobqueue.records import Claim
 from services.jobqueue.scripts import RedisScripts
 from services.logs import configure_logs
 from services.settings import Settings
 from services.traces import configure_traces
 from workers.places import Place
-from workers.trainer import STUCK, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +96,7 @@ class GangDriver:
         return outcome[0] if outcome else "broken"
 
     def _fit(self, claim: Claim, driver: Any) -> str:
-        make_run = importlib.import_module("workers.ray_train").make_run
+        make_run = importlib.import_module("workers.ray_train").make_run  # and torch, which the dispatcher does without
         nodes = [member.node_id for member in self._members]
         config = {
             "claim": tuple(claim),
@@ -111,31 +108,12 @@ class GangDriver:
         name, has_gpu = f"{claim.job}-{claim.epoch}", claim.seat == "gpu"
         try:
             with tempfile.TemporaryDirectory(prefix="unroll-gang-") as folder:
-                run = make_run(_train_rank, config, name=name, folder=folder, nodes=nodes, has_gpu=has_gpu)
+                run = make_run(config, name=name, folder=folder, nodes=nodes, has_gpu=has_gpu)
                 return str(run.fit().return_value)
         except Exception as error:
             log.warning("the gang of %s ended: %s", claim.job, error)
             claims.lose(self._scripts, claim)  # unless a rank has said how it ended
             return "broken"
-
-
-def _train_rank(config: dict[str, Any]) -> str:
-    """What each rank runs. An exception ends them all."""
-    os.environ |= config["environment"]
-    configure_logs()
-    configure_traces("trainer")
-    # Lightning imports its parts when they are first used; have it over before a rank waits for another.
-    importlib.import_module("pytorch_lightning.trainer.trainer")
-    claim, ranks = Claim(*config["claim"]), Ranks.of_process_group()
-    trainer = Trainer(Settings(), threads=config["threads"][ray.get_runtime_context().get_node_id()])
-    if ranks.rank:
-        trainer.follow(claim, ranks)
-        return "followed"
-    ray.get(config["driver"].rank_holds.remote())
-    outcome = trainer.run(claim, "cold", ranks, config["nodes"])
-    if outcome != "succeeded":
-        raise Stopped(f"{claim.job} {outcome}")  # the others may wait for this rank
-    return outcome
 
 
 GANG_OPTIONS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"training": 1}}

@@ -18,7 +18,7 @@ from services.jobqueue.records import Claim
 from services.jobqueue.scripts import RedisScripts
 from workers.gang import GangActor, Member
 from workers.places import WHOLE, Place, Seat, Work
-from workers.trainer import TrainerActor
+from workers.trainer_actor import TrainerActor
 
 log = logging.getLogger(__name__)
 

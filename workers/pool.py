@@ -15,7 +15,7 @@ from services.jobqueue.records import Claim, Seats
 from services.jobqueue.scripts import RedisScripts
 from workers.meters import Meters
 from workers.places import Seat, Work, free_seats
-from workers.trainer import TrainerActor
+from workers.trainer_actor import TrainerActor
 
 log = logging.getLogger(__name__)
 

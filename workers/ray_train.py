@@ -1,11 +1,22 @@
-"""The run of Ray Train that a gang is. A module of its own, imported when a gang starts: it takes a second."""
+"""The run of Ray Train that a gang is, and what each rank of it does. Imported when a gang starts: it takes seconds."""
 
-from collections.abc import Callable, Sequence
+import importlib
+import os
+from collections.abc import Sequence
 from typing import Any, cast
 
+import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+
+from rnncore.errors import Stopped
+from rnncore.ranks import Ranks
+from services.jobqueue.records import Claim
+from services.logs import configure_logs
+from services.settings import Settings
+from services.traces import configure_traces
+from workers.trainer import Trainer
 
 # Of a CPU, so that a bundle is not empty and its node not idle; as for warm trainers, the queue's ledger admits.
 _NOMINAL = 0.001
@@ -23,7 +34,6 @@ class _TorchTrainer(TorchTrainer):
 
 
 def make_run(
-    train_rank: Callable[[dict[str, Any]], str],
     config: dict[str, Any],
     *,
     name: str,
@@ -33,10 +43,10 @@ def make_run(
 ) -> Any:
     """A run of one rank on each of `nodes` (Ray's ids; one may be named again), on a GPU each if `has_gpu`.
 
-    Its `fit` returns what `train_rank` does on rank 0, and raises where a rank raised or was lost: nothing is retried.
+    Its `fit` returns what `_train_rank` does on rank 0, and raises where a rank raised or was lost: nothing is retried.
     """
     return cast(Any, _TorchTrainer)(
-        train_rank,
+        _train_rank,
         train_loop_config=config,
         torch_config=TorchConfig(backend="nccl" if has_gpu else "gloo"),
         scaling_config=cast(Any, ScalingConfig)(
@@ -53,3 +63,22 @@ def make_run(
             ),
         ),
     )
+
+
+def _train_rank(config: dict[str, Any]) -> str:
+    """What each rank runs. An exception ends them all."""
+    os.environ |= config["environment"]
+    configure_logs()
+    configure_traces("trainer")
+    # Lightning imports its parts when they are first used; have it over before a rank waits for another.
+    importlib.import_module("pytorch_lightning.trainer.trainer")
+    claim, ranks = Claim(*config["claim"]), Ranks.of_process_group()
+    trainer = Trainer(Settings(), threads=config["threads"][ray.get_runtime_context().get_node_id()])
+    if ranks.rank:
+        trainer.follow(claim, ranks)
+        return "followed"
+    ray.get(config["driver"].rank_holds.remote())
+    outcome = trainer.run(claim, "cold", ranks, config["nodes"])
+    if outcome != "succeeded":
+        raise Stopped(f"{claim.job} {outcome}")  # the others may wait for this rank
+    return outcome

@@ -1,8 +1,7 @@
-"""The Ray actor that trains. It holds the lease of its job itself, so that whoever works is whoever is believed.
+"""Who trains. It holds the lease of its job itself, so that whoever works is whoever is believed.
 
-An actor imports torch and Lightning when it is made and then waits: a job that finds one starts within a fraction of
-a second. Of a job of several workers (`gang`) the first rank is such a trainer, the others follow it. Knows no HTTP and
-does not choose what to run.
+Of a job of several workers (`gang`) the first rank is such a trainer, the others follow it. Knows no HTTP and does not
+choose what to run.
 """
 
 import importlib
@@ -10,9 +9,8 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal, cast
+from typing import Literal
 
-import ray
 import structlog
 import torch
 
@@ -22,35 +20,47 @@ from rnncore.fit import Job, fit, resolved_precision, threads_for
 from rnncore.loop import Observer, Point
 from rnncore.ranks import ALONE, Ranks
 from rnncore.tasks import Sample
-from services.jobqueue.claims import ClaimedJob
+from services.jobqueue.claims import STUCK, ClaimedJob
 from services.jobqueue.queue import JobQueue
 from services.jobqueue.records import Claim
 from services.jobqueue.scripts import RedisScripts
-from services.logs import configure_logs
 from services.settings import Settings
 from services.storage import Storage
-from services.traces import configure_traces, span
+from services.traces import span
 from workers.claimed_run import ClaimedRun, Rooms, fail
 from workers.fused_trials import FusedTrials
 from workers.inputs import Inputs, load_inputs
 from workers.places import WHOLE, Place
 
-STUCK = 75  # os.EX_TEMPFAIL: the exit status of a trainer that ended itself
-
 log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Runs one job after another in one process. Plain Python; `TrainerActor` is one behind Ray."""
+    """Runs one job after another in one process. Plain Python; `TrainerActor` is one behind Ray.
+
+    `place` where it was made for one job, which gets a share of a GPU: all of it that may be used here.
+    """
 
     def __init__(
-        self, settings: Settings, *, threads: int, end_process: Callable[[], None] = lambda: os._exit(STUCK)
+        self,
+        settings: Settings,
+        *,
+        threads: int,
+        place: Place | None = None,
+        end_process: Callable[[], None] = lambda: os._exit(STUCK),
     ) -> None:
+        if place is not None and torch.cuda.is_available():
+            limit_gpu_memory(place.quarters, torch.cuda.set_per_process_memory_fraction)
         scripts = RedisScripts(settings.redis_url or "", settings.secret)
         self._rooms = Rooms(settings, scripts, JobQueue(scripts), Storage.of(settings), end_process)
         self._threads = threads
         # Lightning imports its parts when they are first used; have it over before a job waits for it.
         importlib.import_module("pytorch_lightning.trainer.trainer")
+
+    @property
+    def can_fuse(self) -> bool:
+        """Whether trials that leave their precision to the hardware can be fused here."""
+        return resolved_precision("auto")[0] == "fp32"
 
     def run(self, claim: Claim, start: Literal["warm", "cold"], ranks: Ranks = ALONE, nodes: Sequence[str] = ()) -> str:
         """Trains the claimed job to whatever end it comes to; answers that end. Never raises for a fault of the job.
@@ -147,54 +157,6 @@ def _is_of_others(error: Exception) -> bool:
     return isinstance(error, Stopped | torch.distributed.DistError) or is_cut_off
 
 
-class TrainerProcess:
-    """A Trainer in a process of its own. `run` occupies it; `ping` answers meanwhile."""
-
-    def __init__(self, environment: dict[str, str], threads: int, place: Place | None = None) -> None:
-        """`place` where it was made for one job, which gets a share of a GPU: all of it that may be used here."""
-        os.environ |= environment
-        configure_logs()
-        configure_traces("trainer")
-        self._place = place
-        if place is not None and torch.cuda.is_available():
-            limit_gpu_memory(place.quarters, torch.cuda.set_per_process_memory_fraction)
-        self._trainer = Trainer(Settings(), threads=threads)
-        self._can_fuse = resolved_precision("auto")[0] == "fp32"
-        self._running: list[str] = []
-
-    def ping(self) -> dict[str, Any]:
-        """Process id, the jobs that run now, the place that the process was made for, and whether it fuses trials."""
-        return {"pid": os.getpid(), "jobs": self._running, "place": self._place, "can_fuse": self._can_fuse}
-
-    @ray.method(concurrency_group="training")
-    def run(self, claim: tuple[Any, ...], start: Literal["warm", "cold"]) -> str:
-        """Trains; see Trainer.run."""
-        self._running = [claim[0]]
-        try:
-            return self._trainer.run(Claim(*claim), start)
-        finally:
-            self._running = []
-
-    @ray.method(concurrency_group="training")
-    def run_fused(self, claimed: list[tuple[Any, ...]], start: Literal["warm", "cold"]) -> list[str]:
-        """Trains trials together; see Trainer.run_fused."""
-        self._running = [claim[0] for claim in claimed]
-        try:
-            return self._trainer.run_fused([Claim(*claim) for claim in claimed], start)
-        finally:
-            self._running = []
-
-
 def limit_gpu_memory(quarters: int, set_fraction: Callable[[float], None]) -> None:
     """Keeps this process to its share of the GPU's memory: Ray counts shares of a GPU, and enforces none."""
     set_fraction(quarters / WHOLE)
-
-
-# Every job runs on the same thread: OpenMP keeps a pool for each thread that computes, and two pools on the same cores
-# let each other sleep and wake at every product of matrices (measured: 3 to 13 times slower).
-ACTOR_OPTIONS: dict[str, Any] = {
-    "max_restarts": 0,
-    "max_task_retries": 0,
-    "concurrency_groups": {"training": 1},
-}
-TrainerActor: Any = cast(Any, ray.remote)(**ACTOR_OPTIONS)(TrainerProcess)

@@ -24,6 +24,8 @@ from services.jobqueue.scripts import RedisScripts
 
 log = logging.getLogger(__name__)
 
+STUCK = 75  # os.EX_TEMPFAIL: the exit status of a process that ended itself because its job was stuck
+
 # Often enough that a cancel is seen at once, and many beats fit into one lease.
 BEAT_SECONDS = 0.3
 _FIRST_PAUSE_MS = 2_000

@@ -5,7 +5,7 @@ import threading
 import pytest
 import ray
 
-from workers.trainer import ACTOR_OPTIONS, TrainerProcess
+from workers.trainer_actor import ACTOR_OPTIONS, TrainerProcess
 
 JOBS = 5
 
@@ -14,13 +14,15 @@ JOBS = 5
 def actor():
     # Classes of a function travel to the worker whole: it cannot import the tests.
     class ThreadNamer:
+        can_fuse = False
+
         def run(self, claim, start):
             return str(threading.get_ident())
 
     class Process(TrainerProcess):
         def __init__(self):
             self._trainer = ThreadNamer()
-            self._running, self._place, self._can_fuse = [], None, False
+            self._running, self._place = [], None
 
     ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR")
     yield ray.remote(**ACTOR_OPTIONS)(Process).remote()
