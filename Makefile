@@ -52,6 +52,7 @@ soak: setup
 
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/time_to_first_step.py
 	$(BIN)/python benchmarks/tinyshakespeare.py
 	$(BIN)/python benchmarks/equality.py

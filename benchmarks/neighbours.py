@@ -103,7 +103,7 @@ def _taken(service: Service, seconds: float) -> str:
 
 
 def _processor_time(service: Service) -> Counter[str]:
-    """Seconds so far, by role. Processes that come or go meanwhile are left out."""
+    """Seconds so far, by role, of the processes that are there."""
     spent: Counter[str] = Counter()
     for process in service.family():
         try:

@@ -23,7 +23,7 @@ TINY: dict[str, Any] = {
     "train": {"batch_size": 4, "tbptt_steps": 16, "max_steps": 60, "precision": "fp32"},
 }
 
-OTHERS = ("UNROLL_", "RAY_AD", "RAY_AUTH", "REDIS_")
+OTHERS = ("UNROLL_", "RAY_ADDRESS", "RAY_AUTH_", "REDIS_")
 """How variables begin that lead to another service."""
 
 

@@ -68,7 +68,7 @@ class Trainer:
         As the first of several `ranks`, which run on `nodes`, it raises RuntimeError where another has died, which is
         no end of the job.
         """
-        self._reset(threads_for(claim.spec, self._threads, ranks))
+        _reset(threads_for(claim.spec, self._threads, ranks))
         run = ClaimedRun(claim, self._rooms)
         about = _about(claim)
         with run.held, structlog.contextvars.bound_contextvars(**about), span("job.run", claim.traceparent, about):
@@ -83,7 +83,7 @@ class Trainer:
 
         On one thread: the products that are worth fusing are too small to be shared out among several.
         """
-        self._reset(1)
+        _reset(1)
         trials = FusedTrials(claimed, self._rooms)
         with ExitStack() as spans:  # of each trial, until all are through
             for claim in claimed:
@@ -96,7 +96,7 @@ class Trainer:
 
         What fails here alone is told to the queue. Raises whatever ends it but Stopped.
         """
-        self._reset(threads_for(claim.spec, self._threads, ranks))
+        _reset(threads_for(claim.spec, self._threads, ranks))
         settings, scripts, queue, storage, _ = self._rooms
         held = ClaimedJob(scripts, claim, lease_seconds=settings.lease_seconds)
         try:
@@ -108,10 +108,6 @@ class Trainer:
             if not _is_of_others(error):
                 fail(held, error, "")
             raise
-
-    def _reset(self, threads: int) -> None:
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(torch.float32)
 
     def _train(self, run: ClaimedRun, start: Literal["warm", "cold"], ranks: Ranks, nodes: Sequence[str]) -> str:
         try:
@@ -133,6 +129,11 @@ class Trainer:
             replay=inputs.replay,
             ranks=ranks,
         )
+
+
+def _reset(threads: int) -> None:
+    torch.set_num_threads(threads)
+    torch.set_default_dtype(torch.float32)
 
 
 def _about(claim: Claim) -> dict[str, str | int]:

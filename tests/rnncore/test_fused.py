@@ -205,12 +205,15 @@ def test_trials_at_different_steps_go_on_together(
         for different in DIFFERENT
     ]
     whole = [train(spec, data) for spec in specs]
-    resumed, _ = train_fused(specs, data, resume={0: whole[0].snapshot(7), 1: whole[1].snapshot(12)})
+    early = whole[0].snapshot(7)
+    of_eight = early.manifest.model_copy(update={"environment": {**early.manifest.environment, "fused": 8}})
+    resume = {0: early._replace(manifest=of_eight), 1: whole[1].snapshot(12)}
+    resumed, _ = train_fused(specs, data, resume=resume)
     assert [point.step for point in resumed[0].points][:3] == [8, 9, 10]
     assert resumed[1].points == []
     assert_close(resumed[0].snapshot(12).training, whole[0].snapshot(12).training)
     assert_equal_runs(resumed[2], whole[2], 12)
-    assert resumed[0].snapshot(12).manifest.environment["fused"] == 3
+    assert resumed[0].snapshot(12).manifest.environment["fused"] == "8, then 3"
 
 
 def test_patience_and_epochs_end_a_trial_as_they_do_alone(
