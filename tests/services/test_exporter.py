@@ -1,78 +1,23 @@
 """The exporter's promises: names and sentences from the table, closed labels, a bounded number of series."""
 
-import asyncio
 import platform
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import httpx
-import pytest
-from fastapi import APIRouter, FastAPI
-from fastapi.responses import StreamingResponse
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
-from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
+from prometheus_client import CollectorRegistry
+from scrapes import SNAPSHOT, Samples, app, samples, scrape
 
-from services.exporter import http
 from services.exporter.collector import QueueCollector
 from services.exporter.http import HttpMetrics
 from services.exporter.storage import StorageCollector
 from services.faults import TABLE
 from services.jobqueue.histograms import KEPT
-from services.jobqueue.memory import Memory
 from services.jobqueue.records import JobState
-from services.jobqueue.snapshot import QueueSnapshot, RedisState, RunningJob
-from services.metrics import METRICS, queue, web
-from services.metrics.registry import HistogramTotals, process_registry
-
-SNAPSHOT = QueueSnapshot(
-    depth={9: 2, 5: 7},
-    oldest_job_age_seconds=12.5,
-    jobs={"queued": 9, "running": 2, "failed": 1},
-    running=(
-        RunningJob("job-b", 1.5, 2.25, 0.75, 0.004, 51_000.0, 0.4),
-        RunningJob("job-a"),
-    ),
-    totals={
-        "submitted": {("lstm",): 11, ("gru",): 3},
-        "finished": {("lstm", "failed", "poison"): 1, ("gru", "succeeded", "finished"): 4},
-        "failed": {("lstm", "non_finite_loss"): 2, ("gru", "io_error"): 5},
-        "lost": {("worker_lost",): 3},
-        "characters": {("lstm",): 4096},
-        "steps": {("lstm",): 2},
-        "clipped": {("rnn",): 6},
-        "storage_faults": {("unavailable",): 8},
-        "sweeps": {("succeeded",): 7},
-    },
-    histograms={
-        queue.JOB_ATTEMPTS: {"": HistogramTotals((4, 3, 0, 0, 0, 1), 22.0)},
-        queue.JOB_TIME_TO_FIRST_STEP: {"cold": HistogramTotals((0,) * 10 + (1,), 400.0)},
-    },
-    seats={"cpu": 13, "gpu": 0},
-    workers_at_work=5,
-    sweeps_running=2,
-    stored_bytes=7_000,
-    webhooks_waiting=1,
-    redis=RedisState(Memory(1_000, 4_000), False, 17, 90_000),
-    is_drained=True,
-)
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def scrape(registry: CollectorRegistry) -> str:
-    return generate_latest(registry).decode()
-
-
-def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+from services.jobqueue.snapshot import QueueSnapshot, RunningJob
+from services.metrics import METRICS
+from services.metrics.registry import process_registry
 
 
 def queue_text(snapshot: QueueSnapshot | None) -> str:
@@ -214,107 +159,6 @@ def test_hostile_job_id_makes_no_other_series() -> None:
     assert not any(line.startswith("evil") for line in text.splitlines())
 
 
-def app() -> FastAPI:
-    inner, outer = APIRouter(), APIRouter(prefix="/v1")
-
-    @inner.get("/jobs/{job_id}")
-    def job(job_id: str) -> str:
-        return job_id
-
-    @inner.get("/broken")
-    def broken() -> str:
-        raise RuntimeError("broken")
-
-    @inner.get("/jobs/{job_id}/events")
-    def events(job_id: str) -> StreamingResponse:
-        return StreamingResponse(iter([f"data: {job_id}\n\n"]), media_type="text/event-stream")
-
-    outer.include_router(inner, prefix="/inner")
-    server = FastAPI()
-    server.include_router(outer)
-
-    @server.get("/models/{model:path}")
-    def model(model: str) -> str:
-        return model
-
-    server.mount("/static", StaticFiles(directory=Path(http.__file__).parent), name="static")
-    return server
-
-
-def requests(*asked: tuple[str, str], clock: Callable[[], float] = lambda: 0.0) -> str:
-    registry = CollectorRegistry()
-    wrapped = HttpMetrics(app(), registry=registry, clock=clock)
-
-    async def run() -> None:
-        transport = httpx.ASGITransport(wrapped, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://unroll") as client:
-            for method, path in asked:
-                await client.request(method, path)
-
-    asyncio.run(run())
-    return scrape(registry)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "labels"),
-    [
-        ("GET", "/v1/inner/jobs/secret", ("GET", "/v1/inner/jobs/{job_id}", "2xx")),
-        ("POST", "/v1/inner/jobs/secret", ("POST", "/v1/inner/jobs/{job_id}", "4xx")),
-        ("GET", "/models/secret/secret", ("GET", "/models/{model}", "2xx")),
-        ("GET", "/v1/inner/broken", ("GET", "/v1/inner/broken", "5xx")),
-        ("GET", "/secret", ("GET", "unmatched", "4xx")),
-        ("GET", "/static/http.py", ("GET", "static", "2xx")),
-        ("GET", "/static/secret", ("GET", "static", "4xx")),
-        ("SECRET", "/secret", ("OTHER", "unmatched", "4xx")),
-    ],
-)
-def test_request_is_counted_under_its_template_and_never_its_path(
-    method: str, path: str, labels: tuple[str, str, str]
-) -> None:
-    text = requests((method, path))
-    counted = {key: value for key, value in samples(text).items() if key[0] == "unroll_http_requests_total"}
-    names = tuple(sorted(zip(("method", "route", "status_class"), labels, strict=True)))
-    assert counted == {("unroll_http_requests_total", names): 1}
-    assert "secret" not in text.lower()
-
-
-def test_handler_that_dies_unanswered_counts_as_a_server_error() -> None:
-    async def dies(_scope: Scope, _receive: Receive, _send: Send) -> None:
-        raise RuntimeError("dies")
-
-    registry = CollectorRegistry()
-
-    async def run() -> None:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(HttpMetrics(dies, registry=registry))) as client:
-            with pytest.raises(RuntimeError, match="dies"):
-                await client.get("http://unroll/secret")
-
-    asyncio.run(run())
-    labels = (("method", "GET"), ("route", "unmatched"), ("status_class", "5xx"))
-    assert samples(scrape(registry))["unroll_http_requests_total", labels] == 1
-
-
-def test_duration_runs_to_the_end_of_an_answer_but_to_the_start_of_a_stream() -> None:
-    plain = samples(requests(("GET", "/v1/inner/jobs/a"), clock=iter([10.0, 13.0]).__next__))
-    stream = samples(requests(("GET", "/v1/inner/jobs/a/events"), clock=iter([10.0, 12.0]).__next__))
-    name = "unroll_http_request_duration_seconds_sum"
-    assert plain[name, (("method", "GET"), ("route", "/v1/inner/jobs/{job_id}"))] == 3.0
-    assert stream[name, (("method", "GET"), ("route", "/v1/inner/jobs/{job_id}/events"))] == 2.0
-
-
-def test_requests_in_progress_are_those_that_have_no_end_yet() -> None:
-    registry = CollectorRegistry()
-    seen: list[float] = []
-
-    async def looks(_scope: Scope, _receive: Receive, _send: Send) -> None:
-        seen.append(samples(scrape(registry))["unroll_http_requests_in_progress", ()])
-
-    wrapped = HttpMetrics(looks, registry=registry)
-    asyncio.run(wrapped({"type": "http", "method": "GET"}, None, None))  # type: ignore[arg-type]
-    assert seen == [1.0]
-    assert samples(scrape(registry))["unroll_http_requests_in_progress", ()] == 0.0
-
-
 def test_disk_that_cannot_be_measured_hides_nothing_else() -> None:
     def fails() -> int:
         raise PermissionError("no")
@@ -378,8 +222,3 @@ def test_every_family_of_the_app_stands_in_the_declarations() -> None:
     told = [metric for metric in METRICS if metric.teller in ("app", "each process")]
     assert dict(re.findall(r"^# HELP (unroll_\S+) (.*)$", text, re.MULTILINE)) == {one.name: one.help for one in told}
     assert dict(re.findall(r"^# TYPE (unroll_\S+) (.*)$", text, re.MULTILINE)) == {one.name: one.kind for one in told}
-
-
-def test_counter_is_told_without_a_second_series_that_says_when_it_began() -> None:
-    told = {metric.name: metric.kind for metric in (web.HTTP_REQUESTS, web.HTTP_REQUEST_DURATION, web.HTTP_IN_PROGRESS)}
-    assert dict(re.findall(r"^# TYPE (\S+) (\S+)$", requests(("GET", "/secret")), re.MULTILINE)) == told
