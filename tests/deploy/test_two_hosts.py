@@ -33,7 +33,7 @@ SECONDS = 120
 TEXT = "she sells sea shells by the sea shore; the shells she sells are sea shells. " * 60
 SPEC = {
     "model": {"cell": "lstm", "hidden_size": 96, "embedding_size": 16},
-    "train": {"batch_size": 8, "tbptt_steps": 32, "max_steps": 300, "checkpoint_every_steps": 30},
+    "train": {"batch_size": 8, "tbptt_steps": 32, "max_steps": 1000, "checkpoint_every_steps": 50},
 }
 
 Until = Callable[..., Any]
@@ -190,6 +190,7 @@ def test_job_of_a_host_that_dies_runs_elsewhere(lab: Lab, until: Until, paramete
 def _one_on_each_host(lab: Lab, until: Until) -> tuple[str, str]:
     """Two equal jobs at work, the near one and the far one, the far one past a checkpoint."""
     spec = SPEC | {"dataset": _dataset(lab)}
+    until(lambda: len(_idle(lab)) == 2, SECONDS)
     jobs = [lab.http.post("/v1/jobs", json=spec).raise_for_status().json()["id"] for _ in range(2)]
     until(lambda: all(lab.job(job)["placement"] for job in jobs), SECONDS)
     places = {job: lab.job(job)["placement"]["pid"] in lab.far.pids() for job in jobs}
@@ -198,6 +199,12 @@ def _one_on_each_host(lab: Lab, until: Until) -> tuple[str, str]:
     until(lambda: lab.http.get(f"/v1/jobs/{far}/checkpoints").json()["data"], SECONDS)
     assert lab.job(far)["state"] == "running"
     return near, far
+
+
+def _idle(lab: Lab) -> set[str]:
+    """Nodes with a free worker; one whose trainer still ends a job that it has lost is none of them."""
+    workers = lab.http.get("/v1/workers").raise_for_status().json()["data"]
+    return {worker["node"] for worker in workers if worker["state"] == "idle"}
 
 
 def _dataset(lab: Lab) -> str:
